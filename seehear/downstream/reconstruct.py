@@ -32,7 +32,7 @@ from seehear.nn.diffusion import sample
 from seehear.nn.masked import Standard, patch_error, unstandardised
 from seehear.nn.mel import EMPHASIS, QUIETEST, KaldiMel
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import joined, take
+from seehear.nn.transformer import joined, take
 from seehear.space import load_method
 from seehear.types import Batch, Bool, Float, Modality, Tensor
 

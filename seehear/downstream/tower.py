@@ -20,8 +20,8 @@ from seehear.methods.classifier import (
     tower_features,
     unneeded,
 )
+from seehear.methods.vatt_layers import Positions, resampled
 from seehear.nn.random import seed_of
-from seehear.nn.tokens import Positions, resampled
 from seehear.types import Batch, Modality, Tensor
 
 

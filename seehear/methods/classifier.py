@@ -28,7 +28,6 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.contrastive import zero_of
 from seehear.methods.base import Method, config_from, make_method
 from seehear.nn.latents import permutation
-from seehear.nn.mel import KaldiMel, LogMel
 from seehear.nn.random import Randomness, dropout
 from seehear.nn.transformer import glorot
 from seehear.types import Batch, Encoded, Float, Modality, StepOutput, Tensor
@@ -242,9 +241,8 @@ class Classifier(Method):
     # -- SpecAug -----------------------------------------------------------------------------------------------------
 
     def _spectrogram(self) -> nn.Module | None:
-        """The module of the tower that turns samples into a spectrogram."""
-        modules = [] if self.model is None or "audio" not in modalities_of(self.config.tower) else self.model.modules()
-        return next((module for module in modules if isinstance(module, LogMel | KaldiMel)), None)
+        """The module of the tower that turns samples into a spectrogram, which methods call `mel`."""
+        return getattr(self.model, "mel", None) if "audio" in modalities_of(self.config.tower) else None
 
     @contextmanager
     def _masking(self, rng: Randomness | None) -> Iterator[None]:

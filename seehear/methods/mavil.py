@@ -34,7 +34,7 @@ from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
 from seehear.nn.masked import MaskedDecoder, MaskToken, Standard, patch_error, standardised
 from seehear.nn.mel import QUIETEST, KaldiMel, fitted, rolled
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take
+from seehear.nn.transformer import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take
 from seehear.nn.trunk import ImageMAE, Trunk
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 

@@ -30,8 +30,7 @@ from math import prod
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.nn.masked import DecoderKind
 from seehear.nn.mel import KaldiMel
-from seehear.nn.tokens import num_visible
-from seehear.nn.transformer import Size
+from seehear.nn.transformer import Size, num_visible
 from seehear.types import Modality
 
 SIDES: tuple[Modality, ...] = ("audio", "video")

@@ -8,12 +8,12 @@ from itertools import combinations
 from typing import Any, ClassVar, Literal
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.losses.clustering import Over
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.davenet import NormKind
 from seehear.types import MODALITIES, Modality
 
 Pair = tuple[Modality, Modality]
+Over = Literal["mean", "sum", "fused"]
 Input = Literal["latents", "words", "mel", "waveform"]
 
 

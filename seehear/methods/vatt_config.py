@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Literal
 
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.raw.config import RawConfig
-from seehear.losses.nce import Form
 from seehear.methods.base import MethodConfig, config_from
-from seehear.nn.mel import MelConfig
 from seehear.nn.transformer import Size
 from seehear.types import MODALITIES, Modality
 
 Pair = tuple[Modality, Modality]
+Form = Literal["paper", "code", "symmetric"]
 
 SIZES = {
     "tiny": Size(layers=4, width=192, hidden=768, heads=3),  # ours, for a CPU
@@ -24,6 +23,32 @@ SIZES = {
     "medium": Size(layers=12, width=1024, hidden=4096, heads=16),
     "large": Size(layers=24, width=1024, hidden=4096, heads=16),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelConfig:
+    window: float = 0.04267
+    """Seconds of a frame."""
+    hop: float = 0.02134
+    """Seconds from one frame to the next."""
+    bands: int = 80
+    """Bands of equal width in mel."""
+    low: float = 80.0
+    """Lower end of the first band, in hertz."""
+    high: float = 7600.0
+    """Upper end of the last band, in hertz."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "window", "hop", "bands", "high")
+        check_range(self, "[0, inf)", "low")
+
+    def sizes(self, rate: int) -> tuple[int, int]:
+        """(samples of a window, samples of a hop)"""
+        return int(self.window * rate), int(self.hop * rate)
+
+    def frames(self, samples: int, rate: int) -> int:
+        """Frames of a sound: one begins at every hop inside it."""
+        return -(-samples // self.sizes(rate)[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,25 +79,6 @@ class DaveNet(nn.Module):
                 yield from (module.running_mean, module.running_var)
 
 
-class Sound(nn.Module):
-    """DAVEnet over spectrograms, or over waveforms that it makes them of."""
-
-    def __init__(self, network: DaveNet, mel: DaveMel | None):
-        super().__init__()
-        self.network, self.mel, self.width = network, mel, network.width
-
-    def forward(self, x: Tensor, length_B: Tensor | None, has_B: Tensor | None, *, learning: bool) -> Tensor:
-        """(B, F, S), or (B, N), to (B, C). `length_B`: frames, or samples, of each row that are its own; None: all. Of
-        a row that is absent (0 in `has_B`) nothing is: batch norm does not see it."""
-        if length_B is None and (self.mel is not None or self.network.kind == "batch"):
-            length_B = torch.full((len(x),), x.shape[-1], device=x.device)
-        if self.mel is not None and length_B is not None:
-            x, length_B = self.mel(x, length_B)
-        if length_B is not None and has_B is not None:
-            length_B = length_B * has_B
-        return self.network(x, length_B, learning=learning)
-
-
 class GroupNorm(nn.Module):
     """Each clip by its own mean and variance over time and 16 channels: rows never see each other. (Channels alone, or
     few together, would lose what a clip holds throughout.)"""

@@ -1,16 +1,15 @@
-"""Mel filter banks (triangles that overlap by half, evenly spaced on a scale of pitch), and two spectrograms."""
+"""Mel filter banks (triangles that overlap by half, evenly spaced on a scale of pitch), and Kaldi's spectrogram."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError, check_range
+from seehear.errors import SeehearError
 from seehear.nn.random import Randomness
 from seehear.types import Float, Tensor
 
@@ -48,64 +47,6 @@ def _mel(hertz: Tensor, scale: Scale) -> Tensor:
     if scale == "htk":
         return 2595.0 * torch.log10(1.0 + hertz / 700.0)
     return torch.where(hertz < 1000, hertz * 3 / 200, _KNEE + (hertz / 1000).log() / _STEP)
-
-
-# -- VATT's spectrogram, of whole batches on their device --------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class MelConfig:
-    window: float = 0.04267
-    """Seconds of a frame."""
-    hop: float = 0.02134
-    """Seconds from one frame to the next."""
-    bands: int = 80
-    """Bands of equal width in mel."""
-    low: float = 80.0
-    """Lower end of the first band, in hertz."""
-    high: float = 7600.0
-    """Upper end of the last band, in hertz."""
-
-    def __post_init__(self) -> None:
-        check_range(self, "(0, inf)", "window", "hop", "bands", "high")
-        check_range(self, "[0, inf)", "low")
-
-    def sizes(self, rate: int) -> tuple[int, int]:
-        """(samples of a window, samples of a hop)"""
-        return int(self.window * rate), int(self.hop * rate)
-
-    def frames(self, samples: int, rate: int) -> int:
-        """Frames of a sound: one begins at every hop inside it."""
-        return -(-samples // self.sizes(rate)[1])
-
-
-class LogMel(nn.Module):
-    """log(1 + 10^4 mel) of magnitudes, periodic Hann windows, zeros beyond the end; then stretched from 0, the lowest
-    of a clip, to 1, its highest (all 0 where the two are one)."""
-
-    window: Tensor
-    filters: Tensor
-
-    def __init__(self, config: MelConfig, *, rate: int):
-        super().__init__()
-        size, self.hop = config.sizes(rate)
-        self.points = 1 << (size - 1).bit_length()
-        bank_FK = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high, straight_in_mel=True)
-        bank_FK[:, 0] = 0  # the constant part of a signal is in no band
-        self.register_buffer("window", torch.hann_window(size), persistent=False)
-        self.register_buffer("filters", bank_FK.T.float().contiguous(), persistent=False)
-
-    @torch.no_grad()
-    def forward(self, sound_BN: Float[Tensor, "b n"]) -> Float[Tensor, "b s f"]:
-        with torch.autocast(sound_BN.device.type, enabled=False):
-            frames, size = -(-sound_BN.shape[1] // self.hop), len(self.window)
-            whole = (frames - 1) * self.hop + size
-            sound_BN = F.pad(sound_BN.to(self.window.dtype), (0, max(0, whole - sound_BN.shape[1])))
-            framed_BSN = sound_BN.unfold(1, size, self.hop)[:, :frames] * self.window
-            magnitude_BSK = torch.fft.rfft(framed_BSN, self.points).abs()
-            level_BSF = (1e4 * (magnitude_BSK @ self.filters)).log1p()
-            lowest, highest = level_BSF.amin(dim=(1, 2), keepdim=True), level_BSF.amax(dim=(1, 2), keepdim=True)
-            return (level_BSF - lowest) / torch.where(highest > lowest, highest - lowest, 1.0)
 
 
 # -- Kaldi's spectrogram, as Audio-MAE and MAViL set it ----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Pre-norm Transformer encoders: that of ViT, and that of T5 with its relative positions.
+"""Pre-norm Transformer encoders, that of ViT and that of T5 with its relative positions; and the patches they read.
 
     z' = z + attention(norm(z)),   z'' = z' + W2 gelu(W1 norm(z')),   out = norm(z_last)
 
@@ -14,6 +14,7 @@ batch is cut.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -184,3 +185,102 @@ def glorot(linear: nn.Linear, *, parts: int = 1) -> nn.Linear:
 
 def _norm(style: Style, width: int) -> nn.Module:
     return nn.LayerNorm(width, eps=_EPS) if style == "vit" else nn.RMSNorm(width, eps=_EPS)
+
+
+# -- patches -----------------------------------------------------------------------------------------------------------
+
+
+def grid(shape: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
+    """Number of whole blocks along each axis; the rest at the end is left out."""
+    return tuple(n // p for n, p in zip(shape, patch, strict=True))
+
+
+def cut(x: Tensor, patch: Sequence[int]) -> Tensor:
+    """(B, n_1, ..., n_k, C) to (B, N, P): the last axis of the grid runs fastest, over blocks and inside a block, and
+    channels fastest of all. Video (B, T, H, W, C): token n of a grid t x h x w is block (n // hw, n % hw // w, n % w).
+    """
+    counts, channels, axes = grid(x.shape[1:-1], patch), x.shape[-1], len(patch)
+    x = x[(slice(None), *(slice(n * p) for n, p in zip(counts, patch, strict=True)))]
+    x = x.reshape(len(x), *(size for pair in zip(counts, patch, strict=True) for size in pair), channels)
+    x = x.permute(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
+    return x.reshape(len(x), math.prod(counts), math.prod(patch) * channels)
+
+
+def joined(x_BNP: Tensor, counts: Sequence[int], patch: Sequence[int]) -> Tensor:
+    """(B, n_1, ..., n_k, C): the inverse of `cut`."""
+    axes = len(patch)
+    x = x_BNP.reshape(len(x_BNP), *counts, *patch, -1)
+    order = [place for axis in range(axes) for place in (1 + axis, 1 + axes + axis)]
+    x = x.permute(0, *order, 2 * axes + 1)
+    return x.reshape(len(x), *(n * p for n, p in zip(counts, patch, strict=True)), x.shape[-1])
+
+
+# -- which tokens are kept ---------------------------------------------------------------------------------------------
+
+
+def num_kept(total: int, rate: float) -> int:
+    """floor(rate * total), and at least one."""
+    return max(1, int(rate * total))
+
+
+def keep_set(
+    rng: Randomness | None, name: str, total: int, *, rate: float, per_sample: bool, device: torch.device
+) -> Tensor | None:
+    """Positions of kept tokens in rising order: (M,) that the whole batch shares, or (B, M) with draws of its own for
+    each sample. None keeps all: without `rng`, or with a rate of 1."""
+    if rng is None or rate >= 1:
+        return None
+    count = num_kept(total, rate)
+    if per_sample:
+        return rng.uniform(name, total).argsort(dim=1)[:, :count].sort(dim=1).values.to(device)
+    return torch.randperm(total, generator=rng.shared(name))[:count].sort().values.to(device)
+
+
+def take(x_BND: Tensor, keep: Tensor) -> Tensor:
+    """(B, M, D): the kept tokens of (B, N, D)."""
+    if keep.dim() == 1:
+        return x_BND[:, keep]
+    return x_BND.gather(1, keep[:, :, None].expand(-1, -1, x_BND.shape[2]))
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """A random order of each row's tokens, of which the first `visible` are seen (MAE)."""
+
+    order_BN: Tensor
+    """Numbers of tokens in that order."""
+    visible: int
+
+    @property
+    def kept(self) -> Tensor:
+        """(B, M) numbers of the tokens that are seen."""
+        return self.order_BN[:, : self.visible]
+
+    @property
+    def hidden(self) -> Tensor:
+        """(B, N - M) numbers of the others."""
+        return self.order_BN[:, self.visible :]
+
+
+def shuffle(draws_BN: Tensor, visible: int) -> Shuffle:
+    """By independent draws, one a token. Equal draws stay in the order of their tokens, on any device."""
+    return Shuffle(draws_BN.argsort(dim=1, stable=True), visible)
+
+
+def num_visible(total: int, ratio: float) -> int:
+    """floor(total (1 - ratio)), whatever 1 - ratio rounds to."""
+    visible = math.floor(total * (1 - ratio) + 1e-6)
+    if not 0 < visible < total:
+        raise SeehearError(f"hiding {ratio:g} of {total} patches leaves {visible} to be seen: some, not all, must be")
+    return visible
+
+
+def keep_lines(rng: Randomness, name: str, counts: Sequence[int], rates: Sequence[float]) -> Tensor:
+    """(B, M) numbers of the tokens of a grid that are left when a random part of the lines along each axis is taken
+    out: rows of a spectrogram and its columns. At least one line of each axis stays."""
+    kept = torch.zeros(rng.stop - rng.start, 1, dtype=torch.long, device=rng.device)
+    for axis, (count, rate) in enumerate(zip(counts, rates, strict=True)):
+        lines = max(1, math.floor(count * (1 - rate) + 1e-6))
+        chosen = rng.uniform(f"{name}/{axis}", count).argsort(dim=1, stable=True)[:, :lines].sort(dim=1).values
+        kept = (kept[:, :, None] * count + chosen[:, None, :]).flatten(1)
+    return kept

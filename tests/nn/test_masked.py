@@ -10,8 +10,7 @@ from seehear.errors import SeehearError
 from seehear.nn.masked import FixedTokens, MaskedDecoder, MaskToken, Places, Standard, line, sincos
 from seehear.nn.mel import rolled
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import keep_lines, num_visible, shuffle, take
-from seehear.nn.transformer import Size, Transformer
+from seehear.nn.transformer import Size, Transformer, keep_lines, num_visible, shuffle, take
 from seehear.nn.trunk import BottleneckFusion, JointFusion
 from tests.reference import mavil as slow
 
