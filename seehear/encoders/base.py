@@ -176,6 +176,7 @@ def read_options(kind: type[Options], base: str, given: dict[str, str]) -> Optio
 def full_name(base: str, options: Any) -> str:
     """Canonical name of an encoder: sorted options, without those at their default."""
     values = {f.name: getattr(options, f.name) for f in fields(options)}
+    # Defaults are left out: a default that is spelled out makes no other encoder.
     changed = sorted((f.name, values[f.name]) for f in fields(options) if values[f.name] != f.default)
     return (
         base + "#" * bool(changed) + ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed)
@@ -233,7 +234,8 @@ class ReadWaveform:
 
 
 _MARKS = str.maketrans(dict.fromkeys('.!"()*#:;~', " "))
-_CAPTION = 50  # words
+# Words.
+_CAPTION = 50
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,7 @@ class ReadText:
     """captions: lower case, without `. ! " ( ) * # : ; ~`, at most 50 words, as FuseMix's authors encode captions."""
 
     def __call__(self, sample: Sample) -> str:
+        # White space is folded: line breaks of a subtitle change no vector.
         words = (sample.text.lower().translate(_MARKS) if self.clean else sample.text).split()
         text = " ".join(words[:_CAPTION] if self.clean else words)
         if not text:

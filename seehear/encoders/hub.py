@@ -92,6 +92,7 @@ def hub_modalities(base: str) -> tuple[str, ...]:
 def _config(folder: Path) -> Any:
     transformers = require("transformers", "hub")
     try:
+        # Folders are whole by now, so the hub is not asked; code that comes with one is never run.
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise SeehearError(f"{folder} is no model that transformers can read: {str(error).splitlines()[0]}") from error
@@ -99,7 +100,8 @@ def _config(folder: Path) -> Any:
 
 def _towers(config: Any, base: str) -> dict[str, type[HubTower]]:
     if config.model_type in FAMILIES:
-        parts = {"video": "vision_config", "audio": "audio_config"}  # None in folders that were made without them
+        # Each is None in folders that were made without that tower.
+        parts = {"video": "vision_config", "audio": "audio_config"}
         family = FAMILIES[config.model_type]
         return {t.modality: t for t in family if getattr(config, parts.get(t.modality, ""), config) is not None}
     transformers = require("transformers", "hub")
@@ -119,7 +121,8 @@ class HubEncoder(FrozenEncoder):
         self.name, self.modality = full_name(base, options), tower.modality
         self.width = pooled_width(options.time, tower.width())
         settings = options.for_fingerprint() | {"pool": tower.pool}
-        del settings["query"]  # latents are of documents
+        # Latents are of documents.
+        del settings["query"]
         # 2: the folder's prompt for documents is put before them. Fingerprints without one must stay.
         rules = 2 if tower.has_prompt() else 1
         self.fingerprint = fingerprint(weights=weights_hash(tower.folder), rules=rules, **settings)

@@ -79,7 +79,8 @@ class SpectrogramTower(HubTower):
 
     def listen(self, model: Any, x: Tensor) -> Tensor:
         output = model(input_values=x, **self.wants)
-        return pool_tokens(self.states(output), self.pool, skip=2)  # the first two stand for class and distillation
+        # The first two tokens stand for class and distillation.
+        return pool_tokens(self.states(output), self.pool, skip=2)
 
 
 class ClapSounds(SpectrogramTower):
@@ -96,7 +97,8 @@ class ClapSounds(SpectrogramTower):
         return self.features.max_length_s
 
     def listen(self, model: Any, x: Tensor) -> Tensor:
-        whole = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)  # no window is longer than the model takes
+        # No window is longer than the model takes.
+        whole = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
         output = model.audio_model(input_features=x, is_longer=whole)
         return model.audio_projection(output.pooler_output) if self.pool == "projected" else output.pooler_output
 
@@ -129,7 +131,8 @@ class WaveTower(HubTower):
     uses = ("time",)
     pools = ("mean",)
     seconds = 30.0
-    shortest = 0.1  # seconds; a shorter sound is followed by silence
+    # Seconds; a shorter sound is followed by silence.
+    shortest = 0.1
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)

@@ -64,6 +64,7 @@ class HubTower(ABC):
         self.pool = options.pool or self.default_pool()
         if self.pool not in self.pools:
             raise SeehearError(f"pool must be one of {', '.join(self.pools)} for this model; got {options.pool!r}")
+        # Models with a decoder count the layers of their encoder under another name.
         layers = int(getattr(self.config, "encoder_layers", 0) or getattr(self.config, "num_hidden_layers", 0))
         if options.layer != -1 and (self.pool == "projected" or not -layers - 1 <= options.layer <= layers):
             reason = "pool=projected is of the last layer" if self.pool == "projected" else f"there are {layers}"
@@ -179,6 +180,7 @@ class TextTower(HubTower):
 
     def steps(self, model: nn.Module, prepared: Sequence[str], device: str) -> list[Tensor]:
         positions = getattr(self.config, "max_position_embeddings", None) or self.options.length
+        # A tokenizer without a limit claims 10^30 tokens.
         length = min(self.options.length, self.tokenizer.model_max_length, positions)
         ids = self.tokenizer(list(prepared), truncation=True, max_length=length)["input_ids"]
         rows, pad = [torch.tensor(row) for row in ids], self.tokenizer.pad_token_id or 0

@@ -21,7 +21,8 @@ from seehear.errors import SeehearError
 from seehear.media.files import VideoSpec
 from seehear.types import Float, Tensor
 
-_FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+# Pillow's numbers, which preprocessor settings use.
+_FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class PictureSettings:
         crop = _pair(settings.get("crop_size", size)) if settings.get("do_center_crop") else None
         if isinstance(size, dict):
             size = size.get("shortest_edge") or _pair(size)
-        if isinstance(size, int) and crop is None:  # frames of one batch must have one shape
+        # Frames of one batch must have one shape.
+        if isinstance(size, int) and crop is None:
             size = (size, size)
         normalise = settings.get("do_normalize", True)
         return cls(
@@ -78,7 +80,8 @@ class PictureTower(HubTower):
     uses = ("frames", "time")
     pools: ClassVar[tuple[str, ...]] = ("cls", "mean", "last")
     by_frame = True
-    special = 1  # tokens before the patches, besides registers
+    # Tokens before the patches, besides registers.
+    special = 1
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)

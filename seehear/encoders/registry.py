@@ -164,6 +164,7 @@ def strongest_at_hand(modalities: Collection[str]) -> str:
 def missing(encoders: Sequence[PresetEncoder]) -> list[PresetEncoder]:
     """Encoders whose weights are not on this machine, or that need the extra `hub` where it is not installed."""
     hub = [encoder for encoder in encoders if encoder.name.startswith(HUB)]
+    # Looked for, not imported: importing transformers takes seconds.
     if hub and not all(map(importlib.util.find_spec, ("transformers", "huggingface_hub"))):
         return hub
     from seehear.encoders.weights import cached_folder

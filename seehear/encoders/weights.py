@@ -34,6 +34,7 @@ def pinned(path: Path, sha256: str) -> Path:
     """The path, once its content is what this version of seehear was tested with."""
     if not path.is_file():
         raise SeehearError(f"weights missing: {path}; reinstall the package that brings them")
+    # Other weights would give other vectors under the same fingerprint.
     found = file_hash(path)
     if found != sha256:
         raise SeehearError(
@@ -79,6 +80,7 @@ def write_cache(path: Path, content: bytes | memoryview) -> None:
     """All or nothing. A cache that cannot be written is no reason to stop."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside it and then moved: nobody reads half of it.
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(content)
         os.replace(file.name, path)
@@ -87,6 +89,7 @@ def write_cache(path: Path, content: bytes | memoryview) -> None:
 def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
     """16 hex digits over the names and values of tensors, and over `about`."""
     found = hashlib.blake2b(about.encode(), digest_size=8)
+    # Sorted: the order of a state dict is no part of a model.
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -95,6 +98,7 @@ def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
 
 def fingerprint(**parts: Any) -> str:
     """16 hex digits over hashes of weights and every setting that changes the vector."""
+    # Sorted: the order of arguments is no part of a fingerprint.
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -106,7 +110,8 @@ _SETTINGS = ("*.json", "*.txt", "*.model", "1_Pooling/*.json")
 _NAMING = ("config", "tokenizer_config", "preprocessor_config", "video_preprocessor_config", "processor_config")
 _CLASSES: tuple[str, ...] = ("tokenizer_class", "image_processor_type", "feature_extractor_type")
 _CLASSES += ("video_processor_type", "processor_class")
-_SECONDS = 5.0  # for the hub to answer
+# For the hub to answer.
+_SECONDS = 5.0
 
 
 def model_folder(source: str) -> Path:
@@ -118,6 +123,7 @@ def model_folder(source: str) -> Path:
         if not (folder / "config.json").is_file():
             raise SeehearError(f"{folder} holds no transformers model: there is no config.json in it")
         return folder
+    # A path that does not exist is not asked of the hub.
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise SeehearError(f"no such folder: {source}")
     return cached_folder(source) or _download(require("huggingface_hub", "hub"), source)
@@ -138,6 +144,7 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _patterns(*, safe: bool) -> list[str]:
+    # Safetensors where there are any: pickled weights can run code.
     return [*_SETTINGS, "*.safetensors" if safe else "pytorch_model*.bin"]
 
 
@@ -146,10 +153,12 @@ def _download(hub: Any, source: str) -> Path:
         about = hub.model_info(source, timeout=_SECONDS)
     except hub.errors.RepositoryNotFoundError as error:
         raise SeehearError(f"{source!r} is neither a folder here nor a public model of the hub") from error
-    except Exception as error:  # whatever its network library raises, which changes with its version
+    # Whatever the hub's network library raises, which changes with its version.
+    except Exception as error:
         todo = "give the folder of a downloaded model, try again with a network, or take what is packaged"
         raise hub_unreachable(repr(source), error, f"{todo} (--preset light)") from error
     safe = any(file.rfilename.endswith(".safetensors") for file in about.siblings or ())
+    # The commit that was looked at: a push in between changes nothing.
     return Path(hub.snapshot_download(source, revision=about.sha, allow_patterns=_patterns(safe=safe)))
 
 
@@ -182,7 +191,8 @@ def _unknown_class(settings: dict[str, Any], model_type: Any) -> str:
     architectures = settings.get("architectures") or []
     named = architectures if isinstance(architectures, list) else [architectures]
     named = [str(name) for name in [*named, *(settings[key] for key in _CLASSES if settings.get(key))]]
-    own = set(dir(transformers))  # getattr would import them, and torchvision with some
+    # `getattr` would import each of them, and torchvision with some.
+    own = set(dir(transformers))
     return next((name for name in named if not {name, name.removesuffix("Fast")} & own), "")
 
 
@@ -193,7 +203,8 @@ def weights_hash(folder: Path) -> str:
         raise SeehearError(f"{folder} holds no weights (*.safetensors)")
     parts = []
     for path in weights:
-        blob = path.resolve()  # the hub's cache names files by their hash
+        # The hub's cache names files by their hash.
+        blob = path.resolve()
         known = re.fullmatch(r"[0-9a-f]{64}", blob.name)
         parts.append(f"{path.relative_to(folder).as_posix()} {blob.name if known else remembered_hash(blob)}")
     settings = sorted({path for pattern in _SETTINGS for path in folder.glob(pattern)})

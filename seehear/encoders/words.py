@@ -24,7 +24,8 @@ from seehear.errors import SeehearError
 from seehear.types import Float
 
 _WORD = re.compile(r"[\w']+")
-_REMEMBERED = 50_000  # vectors of words: 80 MB
+# Vectors of words: 80 MB.
+_REMEMBERED = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,9 @@ class Words(Encoder):
         self.options, self.name = options, full_name(base, options)
         source = base.removeprefix("words:")
         self._minilm = MiniLM(TextOptions()) if source == "minilm" else None
-        self._table: WordFile | MiniLMWords
+        self._table: WordFile | _MiniLMWords
         if self._minilm is not None:
-            self._table, made_of = MiniLMWords(self._minilm), self._minilm.fingerprint
+            self._table, made_of = _MiniLMWords(self._minilm), self._minilm.fingerprint
         else:
             if not source:
                 raise SeehearError("'words:' needs a table after it: words:minilm, or words:PATH of a word2vec file")
@@ -75,6 +76,7 @@ class Words(Encoder):
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
         known = [list(islice(self._known(text), self.options.max)) for text in prepared]
+        # Each word is encoded once, however many texts have it.
         distinct = sorted({word for words in known for word in words})
         number = {word: n for n, word in enumerate(distinct)}
         vectors_ND = self._table.vectors(distinct)
@@ -92,7 +94,7 @@ class Words(Encoder):
                 yield word.lower()
 
 
-class MiniLMWords:
+class _MiniLMWords:
     """MiniLM's vector of each word as a text of its own, which says more of a word than its word pieces do."""
 
     def __init__(self, encoder: MiniLM):

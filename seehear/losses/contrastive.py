@@ -29,10 +29,13 @@ from torch.autograd.function import once_differentiable
 
 from seehear.types import Bool, Float, Int, Modality, Tensor
 
-_DENSE_UP_TO = 1024  # rows, or as many as rows are wide: the matrix is then 4 MB, or no larger than what it is made of
+# Rows, or as many as rows are wide: the matrix is then 4 MB, or no larger than what it is made of.
+_DENSE_UP_TO = 1024
 _TILE = 256
-_LARGEST_LOGIT = 64.0  # e^64 = 6e27: sums over any batch stay far inside fp32
-_CUDA_TILE_NUMBERS = 2**25  # on a GPU launches cost more than memory: 128 MB a tile
+# e^64 = 6e27: sums over any batch stay far inside fp32.
+_LARGEST_LOGIT = 64.0
+# On a GPU launches cost more than memory: 128 MB a tile.
+_CUDA_TILE_NUMBERS = 2**25
 
 PairLoss = Callable[..., Tensor]
 """loss(x_BE, y_BE, exclude=...) -> scalar."""
@@ -65,7 +68,7 @@ def info_nce(
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
     tile = tile or (max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE)
-    tiles = Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
+    tiles = _Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
     return _Tiled.apply(x_BE, y_BE, tau, tiles)
 
 
@@ -98,6 +101,7 @@ def pairwise(
         if len(rows) < 2:
             continue
         whole = len(rows) == len(z[p])
+        # Indexing copies: spared where every row has both.
         x, y = (z[p], z[q]) if whole else (z[p][rows], z[q][rows])
         overlap = exclude(p, q) if exclude is not None else None
         if overlap is not None and not whole:
@@ -124,7 +128,7 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class Tiles:
+class _Tiles:
     """Settings of the tiled computation."""
 
     rows: int
@@ -140,7 +144,7 @@ class Tiles:
 
 class _Tiled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, tau: Tensor, tiles: Tiles) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, tau: Tensor, tiles: _Tiles) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             loss, row_log, col_log = _Work(x, y, tau, tiles).sums()
         ctx.save_for_backward(x, y, tau, row_log, col_log)
@@ -161,11 +165,12 @@ class _Tiled(torch.autograd.Function):
 class _Work:
     """The tiles of one batch."""
 
-    def __init__(self, x: Tensor, y: Tensor, tau: Tensor, tiles: Tiles):
+    def __init__(self, x: Tensor, y: Tensor, tau: Tensor, tiles: _Tiles):
         self.sum = torch.promote_types(x.dtype, torch.float32)
         self.x, self.tau = x.to(self.sum), tau.to(self.sum)
         self.exclude, self.tile, self.margin = tiles.exclude, tiles.rows, tiles.margin
-        self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)  # raw products: no copy
+        # Raw products (tau 1) need no scaled copy.
+        self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)
         self.y = y.to(tiles.product)
         self.bounded = tiles.unit and bool(1 / self.tau <= _LARGEST_LOGIT)
 

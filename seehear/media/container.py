@@ -80,6 +80,7 @@ class Media:
                 options={"protocol_whitelist": "file"} | _LIMITS,
                 metadata_errors="replace",
             )
+        # Whatever stopped it, the file must not stay open.
         except BaseException:
             self._file.close()
             raise
@@ -132,7 +133,8 @@ class Media:
             stream, began = self.stream(kind), False
             for packet in self.packets(stream):
                 began = began or packet.is_keyframe
-                if not began or not packet.size:  # an empty one ends the stream
+                # An empty packet ends the stream.
+                if not began or not packet.size:
                     continue
                 if packet.pts is None:
                     raise DecodeError(f"{self.path}: its packets have no time stamps")
@@ -153,6 +155,7 @@ class Media:
             except (require("av").FFmpegError, OverflowError):
                 break
             self.corrupt = lost
+            # Packets behind a seek that landed wrong are read again: each counts once.
             items = read()
             head = next(items, None)
             if head is not None and head[0] <= latest:
@@ -192,7 +195,8 @@ class Media:
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                self.corrupt += packet.size > 0  # an empty one asks for what is left in the decoder
+                # An empty packet asks for what is left in the decoder.
+                self.corrupt += packet.size > 0
                 continue
             yield from frames
 

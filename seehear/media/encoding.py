@@ -45,7 +45,8 @@ def written(out: str, container: str) -> Iterator[Any]:
             yield file
         part.replace(out)
     except (require("av").FFmpegError, OSError) as error:
-        if (why := refusal(error)) is not None:  # any other error is the source's
+        # Any other error is the source's.
+        if (why := refusal(error)) is not None:
             raise SeehearError(f"{out} cannot be written: {why}") from error
         raise
     finally:
@@ -117,7 +118,8 @@ def encoded_sound(file: Any, media: Media, start: float, end: float, codec: str)
     coder.layout = "mono" if first[1].layout.nb_channels == 1 else "stereo"
 
     def packets() -> Track:
-        like, position = first[1], 0  # the coder converts the decoder's format, rate and layout to its own
+        # The coder converts the decoder's format, rate and layout to its own.
+        like, position = first[1], 0
         form, layout = like.format.name.rstrip("p") + "p", like.layout.name
         for samples_CS in _continuous(media, chain([first], frames), start, end):
             part = np.ascontiguousarray(samples_CS)
@@ -138,7 +140,8 @@ def _continuous(media: Media, frames: Iterator[tuple[float, Any]], start: float,
         alike = frame.sample_rate, len(samples_CS), samples_CS.dtype
         if kind is None:
             kind, rate, position, stop = alike, alike[0], round(start * alike[0]), round(end * alike[0])
-        if alike != kind:  # a stream whose format changes: the first one is kept
+        # A stream whose format changes: the first one is kept.
+        if alike != kind:
             media.corrupt += 1
             continue
         at = round(time * rate)

@@ -251,7 +251,8 @@ def read_waveform(media: Media, start: float, end: float, spec: AudioSpec) -> np
     if above - below > _MOST_SAMPLES:
         raise DecodeError(f"{media.path}: {(end - start) / 3600:.0f} hours of sound are too long for one clip")
     waveform = np.zeros(above - below, np.float32)
-    low, high = math.inf, -math.inf  # range of the samples that the stream really has
+    # Range of the samples that the stream really has.
+    low, high = math.inf, -math.inf
     for run in _runs(chain([head], frames), media, rate, above):
         position = run.position()
         begin, stop = max(position, below), min(position + run.length, above)
@@ -279,7 +280,8 @@ def _runs(frames: Iterator[tuple[float, Any]], media: Media, rate: int, above: i
         position = round(time * rate)
         if position >= above:
             break
-        if frame.sample_rate != rate:  # a stream whose rate changes: the first one is kept
+        # A stream whose rate changes: the first one is kept.
+        if frame.sample_rate != rate:
             media.corrupt += 1
             continue
         part = channels(frame)

@@ -92,7 +92,8 @@ def read_frames(media: Media, start: float, end: float, spec: VideoSpec) -> tupl
         """True for frames that are on show before the window, or between the targets."""
         if at < early or targets is None or seconds <= 0:
             return at < early
-        following = bisect_left(wanted, at - seconds)  # a frame's length to either side: times may be rounded
+        # A frame's length to either side: times may be rounded.
+        following = bisect_left(wanted, at - seconds)
         return following == len(wanted) or wanted[following] > at + 2 * seconds
 
     skippable, lost = media.video.codec_context.name in _SKIPPABLE, media.corrupt

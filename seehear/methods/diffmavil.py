@@ -34,7 +34,8 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.types import Float, Int, Modality, Tensor
 
-_NEARLY = 1e-9  # added before rounding down: 3 / 20 * 20 is a little less than 3
+# Added before rounding down: 3 / 20 * 20 is a little less than 3.
+_NEARLY = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +174,7 @@ class DiffMAViL(MAViL):
         width = config.decoder.width
         places = {m: DiffusedPatches(config, m) if m in config.diffuse else MaskToken(width) for m in SIDES}
         super().__init__(config, places=places)
+        # A model that has taken no step yet has the ratio of the start.
         self.before_step(0.0)
 
     def current_name(self, saved: str) -> str:

@@ -53,6 +53,7 @@ class Moments:
         """The moments of some modalities; they share the spectra that are computed."""
         covariance = {pair: c for pair, c in self.covariance.items() if set(pair) <= set(modalities)}
         part = Moments({m: self.mean[m] for m in modalities}, {m: self.scale[m] for m in modalities}, covariance)
+        # The place of a cached property: it is not computed again.
         part.__dict__["spectra"] = self.spectra
         return part
 
@@ -68,6 +69,7 @@ class Moments:
         """(D, R) eigenvectors of C over the roots of the eigenvalues of C + shrinkage * mean eigenvalue * I, without
         directions of zero variance: R is at most the number of rows."""
         values, vectors = self.spectra[modality]
+        # An eigenvalue of float64 sums below 1e-12 of the largest is rounding.
         return (vectors * self.shrunk(modality, shrinkage).rsqrt())[:, values > values[-1] * 1e-12]
 
     def shrunk(self, modality: Modality, shrinkage: float) -> Tensor:
@@ -98,6 +100,7 @@ def moments(latents: Latents, present: Present | None = None, *, pairs: Pairs | 
     check(latents, present)
     mean = {m: mean for m, (mean, _) in statistics(latents, present).items()}
     covariance = {(m, m): _covariance(latents, present, mean, m, m) for m in mean}
+    # Pairs are given in any order.
     allowed = {frozenset(pair) for pair in (combinations(mean, 2) if pairs is None else pairs)}
     for p, q in combinations(mean, 2):
         if frozenset((p, q)) in allowed and (c := _covariance(latents, present, mean, p, q)) is not None:
@@ -159,6 +162,7 @@ class LinearMaps:
         for m in self.weight:
             if m in batch:
                 z = torch.as_tensor(batch[m])
+                # Libraries store float16, in which a product over hundreds of numbers keeps too few digits.
                 z = z if z.dtype == torch.float64 else z.float()
                 vectors[m] = F.normalize((z - self.mean[m].to(z)) @ self.weight[m].to(z), dim=1)
         return vectors
@@ -188,6 +192,7 @@ def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: b
             k[starts[q] : starts[q] + block.shape[1], starts[p] : starts[p] + len(block)] = block.T
     values, vectors = _eigh(k)
     columns = min(sizes)
+    # At this length the maps of two modalities are those of CCA.
     values, vectors = values.flip(0)[:columns], vectors.flip(1)[:, :columns] * len(white) ** 0.5
     weight = {p: white[p] @ vectors[starts[p] : starts[p] + white[p].shape[1]] for p in white}
     # Blocks estimated from different rows may leave K indefinite: a negative strength is noise.
@@ -205,6 +210,7 @@ def procrustes(m: Moments, *, hub: Modality | None = None, rank: int | None = No
     hub = m.modalities[-1] if hub is None else hub
     widths = {p: len(mean) for p, mean in m.mean.items()}
     if rank is None and len(set(widths.values())) > 1:
+        # A rotation needs equal widths: principal components give them.
         rank = min(widths.values())
     axes = {p: torch.eye(widths[p], dtype=torch.float64) for p in widths}
     if rank is not None:
@@ -229,7 +235,8 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
             weight[p] = torch.eye(len(m.mean[p]), dtype=torch.float64)
         else:
             r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
-            inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
+            # Directions without variance are infinite there and drop out: 1 / inf = 0.
+            inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]
             weight[p] = vectors @ (inverse[:, None] * (vectors.T @ m.cross(p, hub)))
             settings[f"shrinkage of {p}"] = r
     return _maps("ridge", m, weight, None, settings)
@@ -276,4 +283,5 @@ def _covariance(
     for x, y in chunks(latents, present, p, q):
         x, y = x - mean[p], y - mean[q]
         product, of_p, of_q, rows = product + x.T @ y, of_p + x.sum(dim=0), of_q + y.sum(dim=0), rows + len(x)
+    # `mean` is over all rows of a modality, and these may have another one: what is left of it is taken off.
     return None if rows == 0 else product / rows - torch.outer(of_p / rows, of_q / rows)

@@ -40,7 +40,8 @@ from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_nu
 
 __all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "MaskedViews"]
 
-_COLOURS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of ImageNet
+# Mean and deviation of ImageNet, which an image MAE was trained with.
+_COLOURS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class MAViL(Method):
             x = rolled(batch[m], rng, "audio/roll") if m == "audio" and self.config.roll else batch[m]
             patches[m] = self.patches(m, x)[0]
             total = patches[m].shape[1]
+            # Without the contrast of views nothing reads a second one.
             visible, views = num_visible(total, self.masking[m]), 2 if self.config.intra_weight else 1
             orders[m] = [shuffle(rng.uniform(f"{m}/mask/{view}", total), visible) for view in range(views)]
         encoded = {m: self._encoded(m, patches[m], orders[m], rng) for m in SIDES}

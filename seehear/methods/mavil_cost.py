@@ -34,8 +34,10 @@ from seehear.nn.transformer import Size, num_visible
 from seehear.types import Modality
 
 SIDES: tuple[Modality, ...] = ("audio", "video")
-_SINUSOIDS = 256  # width of the embedding of a diffusion step (nn/diffusion.py)
-_SHARED = 4  # tokens of a bottleneck (nn/masked.py)
+# Width of the embedding of a diffusion step (nn/diffusion.py).
+_SINUSOIDS = 256
+# Tokens of a bottleneck (nn/trunk.py).
+_SHARED = 4
 
 
 @dataclass(frozen=True, kw_only=True)

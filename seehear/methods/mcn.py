@@ -39,6 +39,7 @@ __all__ = ["MCN", "MCNConfig"]
 
 class MCN(Method):
     name = "mcn"
+    # The paper ranks by raw products.
     compares_unit = False
     config_type = MCNConfig
     config: MCNConfig
@@ -95,10 +96,12 @@ class MCN(Method):
                 contrast = partial(mms, margin=config.margin, temperature=self._temperature(name))
                 exclude = partial(self._overlap, encoded.context)
                 terms = pairwise(z, encoded.present, contrast, pairs=space.pairs, exclude=exclude).terms
+                # The sum over pairs, as in the paper, and not the mean that `pairwise` also gives.
                 loss = loss + config.contrast_weight * sum(terms.values(), loss.new_zeros(()))
                 metrics |= {f"loss/{p}-{q}": term.detach() for (p, q), term in terms.items()}
             if name in self.clusters:
                 term = self._cluster(name, z, present, rng)
+                # The mean over spaces: the weight means the same for one space and for three.
                 loss = loss + config.cluster_weight / len(self.clusters) * term.loss
                 metrics, carry = metrics | term.metrics, carry | term.carry
             if name in self.temperatures:
@@ -129,26 +132,19 @@ class MCN(Method):
             clusters.advance(out.carry.get(f"{name}/centroids"), out.carry[f"{name}/rows"])
         running = [x for m in self.modules() if isinstance(m, DaveNet) for x in m.running_statistics()]
         if running and world_size() > 1:
-            mean = gather(torch.cat(running)[None]).mean(dim=0)  # each process has the statistics of its own rows
+            # Each process has the statistics of its own rows; averaged, all of them embed alike.
+            mean = gather(torch.cat(running)[None]).mean(dim=0)
             for x, part in zip(running, mean.split([len(x) for x in running]), strict=True):
                 x.copy_(part)
 
     # -- branches ----------------------------------------------------------------------------------------------------
 
     def _stem(self, batch: Mapping[str, Tensor], m: Modality, *, learning: bool) -> Tensor:
-        """f (B, D): input of the heads, target of the decoders."""
+        """f (B, D): input of the heads, target of the decoders. Raises `SeehearError` for an input of a wrong shape."""
         dtype, stem = next(self.parameters()).dtype, self._branch(m).stem
-        x, length_B = self._unfolded(m, batch[m].to(dtype)), batch.get("length_audio")
-        if isinstance(stem, Sound):
-            if length_B is None and self.config.input_of(m) == "mel":
-                length_B = valid_frames(x)
-            return stem(x, length_B, batch.get(f"has_{m}"), learning=learning).to(dtype)
-        return stem(x).to(dtype)
-
-    def _unfolded(self, m: Modality, x: Tensor) -> Tensor:
-        """The input in its own shape: words (B, L, D) and mel (B, F, S) lie flat in a library. Raises `SeehearError`
-        for any other shape."""
+        x, length_B = batch[m].to(dtype), batch.get("length_audio")
         kind, width = self.config.input_of(m), self.config.widths[m]
+        # Words (B, L, D) and mel (B, F, S) lie flat in a library.
         if x.dim() == 2 and kind in ("words", "mel") and x.shape[1] % width == 0:
             x = x.unflatten(1, (-1, width) if kind == "words" else (width, -1))
         expected = {"latents": (width,), "words": (None, width), "mel": (width, None), "waveform": (None,)}[kind]
@@ -157,7 +153,11 @@ class MCN(Method):
             wanted = " x ".join("any" if e is None else str(e) for e in expected)
             size = " x ".join(str(s) for s in shape)
             raise SeehearError(f"{m} of a clip is {size}, this model was made for {kind} of {wanted}: another encoder?")
-        return x
+        if isinstance(stem, Sound):
+            if length_B is None and kind == "mel":
+                length_B = valid_frames(x)
+            return stem(x, length_B, batch.get(f"has_{m}"), learning=learning).to(dtype)
+        return stem(x).to(dtype)
 
     def _embed(self, m: Modality, f_BD: Tensor) -> dict[str, Tensor]:
         """z (B, E) in every space that holds the modality."""
@@ -176,9 +176,11 @@ class MCN(Method):
         """L_clu in a space, its metrics, and the rows and centroids for `after_step`."""
         online, config = self.clusters[name], self.config
         assert isinstance(online, OnlineClusters)
+        # Labels and centroids are targets: no gradient goes through them.
         fused_BE, any_B = fuse({m: z_BE.detach() for m, z_BE in z.items()}, present)
         rows_NE = fused_BE[any_B]
         carry = {f"{name}/rows": rows_NE[evenly(len(rows_NE), config.enqueue, rows_NE.device)]}
+        # Shared draws: every process finds the same centroids from the same rows.
         centroids_KE = online.at(rows_NE, rng.shared(f"mcn/clusters/{name}"))
         if centroids_KE is None:
             return StepOutput(fused_BE.new_zeros(()), {}, carry)

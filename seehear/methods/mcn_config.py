@@ -84,6 +84,7 @@ class MCNConfig(MethodConfig):
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
         object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
+        # JSON gives lists: as tuples, settings that were saved and loaded equal those before.
         for name in ("nonnegative", "channels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.widths:

@@ -53,7 +53,8 @@ class MaxWords(nn.Module):
     def forward(self, words_BLD: Float[Tensor, "b l d"]) -> Float[Tensor, "b e"]:
         word_BL = (words_BLD != 0).any(dim=2)  # 1 = a word, 0 = padding
         y_BLE = self.linear(words_BLD).masked_fill(~word_BL[:, :, None], -torch.inf)
-        return y_BLE.max(dim=1).values.relu()  # the ReLU of the maximum is the maximum of ReLUs
+        # The ReLU of the maximum is the maximum of ReLUs, and turns the -inf of a text without words to 0.
+        return y_BLE.max(dim=1).values.relu()
 
 
 class Branch(nn.Module):
@@ -170,6 +171,7 @@ class OnlineClusters(nn.Module):
             self.fitted.fill_(1)
             self.centroids.copy_(centroids_KE)
         self.steps += 1
+        # A batch may be longer than the queue.
         rows_NE = rows_NE[max(len(rows_NE) - len(self.queue), 0) :]
         if len(rows_NE):
             places_N = (self.written + torch.arange(len(rows_NE), device=self.written.device)) % len(self.queue)

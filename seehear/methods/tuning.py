@@ -154,12 +154,14 @@ def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[
         if not hubs:
             raise SeehearError(f"no training row has both {p} and one of {', '.join(locked)}: nothing binds it")
         r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
-        inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
+        # Directions without variance are infinite there and drop out: 1 / inf = 0.
+        inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]
         cross = torch.stack([m.cross(p, q) * m.scale[q] for q in hubs]).mean(0)
         weight[p] = vectors @ (inverse[:, None] * (vectors.T @ cross)) / m.scale[p][:, None]
         settings[f"shrinkage of {p}"] = r
     width = next(iter(weight.values())).shape[1]
-    for q in (q for q in locked if q not in m.modalities):  # words, where only queries have them
+    # Words, where only queries have them.
+    for q in (q for q in locked if q not in m.modalities):
         mean[q], weight[q] = torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64)
     return LinearMaps("bound", mean, weight, settings=settings)
 

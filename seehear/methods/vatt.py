@@ -37,13 +37,15 @@ from seehear.types import Batch, Bool, Encoded, Float, Modality, StepOutput, Ten
 
 __all__ = ["SIZES", "VATT", "VATTConfig"]
 
-_AGG = slice(0, 1)  # position of the aggregation token
+# Position of the aggregation token.
+_AGG = slice(0, 1)
 
 
 class VATT(Method):
     name = "vatt"
     reads_media = True
-    shortest = 1e-3  # a batch norm of equal rows gives zeros
+    # A batch norm of equal rows gives zeros, whose direction would have a huge gradient.
+    shortest = 1e-3
     config_type = VATTConfig
     config: VATTConfig
 
@@ -182,7 +184,8 @@ class VATT(Method):
         if "coarse" in z:
             trained = {m for pair in self._spaces["coarse"].pairs for m in pair}
             through = [m for m in z["fine"] if statistics is None or m in trained]
-            if through:  # one map for both: its batch norm needs the rows of both together
+            # One map for both: its batch norm needs the rows of both together.
+            if through:
                 x = torch.cat([z["fine"][m] for m in through])
                 rows = torch.cat([valid[m] for m in through]) if valid else None
                 sizes = [z["fine"][m].shape[0] for m in through]

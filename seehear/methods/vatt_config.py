@@ -17,7 +17,8 @@ Pair = tuple[Modality, Modality]
 Form = Literal["paper", "code", "symmetric"]
 
 SIZES = {
-    "tiny": Size(layers=4, width=192, hidden=768, heads=3),  # ours, for a CPU
+    # Ours, for a CPU.
+    "tiny": Size(layers=4, width=192, hidden=768, heads=3),
     "small": Size(layers=6, width=512, hidden=2048, heads=8),
     "base": Size(layers=12, width=768, hidden=3072, heads=12),
     "medium": Size(layers=12, width=1024, hidden=4096, heads=16),
@@ -125,6 +126,7 @@ class VATTConfig(MethodConfig):
     """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
 
     def __post_init__(self) -> None:
+        # JSON gives lists: as tuples, settings that were saved and loaded equal those before.
         for name in ("modalities", "frames", "patch", "mel_patch"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_range(self, "[1, inf)", "channels", "rate", "samples", "sound_patch", "vocabulary", "word_width", "words")

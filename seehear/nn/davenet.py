@@ -37,6 +37,7 @@ class DaveNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         for module in self.modules():
             if isinstance(module, nn.Conv1d):
+                # He's initialisation by the number of outputs, as in ResNet.
                 nn.init.normal_(module.weight, std=math.sqrt(2 / (module.kernel_size[0] * module.out_channels)))
 
     def forward(
@@ -123,10 +124,13 @@ class ValidBatchNorm(nn.Module):
             mean_C = (x_BCS * valid_B1S).sum(dim=(0, 2)) / count
             variance_C = ((x_BCS - mean_C[:, None]) * valid_B1S).square().sum(dim=(0, 2)) / count
             mean_C1, variance_C1 = mean_C[:, None], variance_C[:, None]
-            if torch.is_grad_enabled():  # gradient caching encodes every row once without
+            # Gradient caching encodes every row once without a gradient: those passes would count twice.
+            if torch.is_grad_enabled():
                 with torch.no_grad():
+                    # One frame has no variance: the statistics then stay.
                     momentum = (0.1 * (frames > 1)).to(mean_C)
                     self.running_mean.lerp_(mean_C, momentum)
+                    # Unbiased, as torch's running variance is.
                     self.running_var.lerp_(variance_C * count / (count - 1).clamp(min=1), momentum)
         y_BCS = (x_BCS - mean_C1) * (variance_C1 + 1e-5).rsqrt()
         return (y_BCS * self.weight[:, None] + self.bias[:, None]) * valid_B1S
@@ -187,6 +191,7 @@ class DaveMel(nn.Module):
         """(spectrograms, how many frames of each are its own)"""
         with torch.autocast(sound_BN.device.type, enabled=False):
             sound_BN = sound_BN.to(self.window.dtype)
+            # A sound shorter than a window is one frame.
             sound_BN = F.pad(sound_BN, (0, max(0, self.size - sound_BN.shape[1])))
             own_BN = own(samples_B, sound_BN.shape[1])
             mean_B1 = (sound_BN * own_BN).sum(dim=1, keepdim=True) / samples_B.clamp(min=1)[:, None]

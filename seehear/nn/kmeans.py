@@ -16,9 +16,11 @@ from torch.nn import functional as F
 
 from seehear.types import Float, Int, Tensor
 
-_CHUNK_NUMBERS = 2**22  # in a chunk, and in its similarities
+# Numbers of a chunk, and of its similarities.
+_CHUNK_NUMBERS = 2**22
 _CUDA_CHUNK_NUMBERS = 2**26
-_START_ROWS = 32  # a cluster: among so many rows are starting points looked for
+# Rows for each cluster among which starting points are looked for.
+_START_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def kmeans(
         sums_KE, count_K = torch.zeros_like(centroids_KE), centroids_KE.new_zeros(len(centroids_KE))
         along: list[Tensor] = []
         for x_TE, label_T, along_T in _chunks(x_NE, centroids_KE):
-            if x_TE.is_cuda:  # adding by index is not deterministic there, a product is
+            # Adding by index is not deterministic on a GPU, a product is.
+            if x_TE.is_cuda:
                 member_KT = F.one_hot(label_T, len(centroids_KE)).to(x_TE.dtype).T
                 sums_KE.addmm_(member_KT, x_TE)
                 count_K += member_KT.sum(dim=1)
@@ -89,7 +92,8 @@ def starting_points(
     for draw in draws_K[1:]:
         cost_M = torch.minimum(cost_M, length_M - x_ME @ F.normalize(x_ME[chosen[-1]], dim=0)).clamp_(min=0)
         total_M = cost_M.cpu().double().cumsum(dim=0)
-        far = bool(total_M[-1] > 0)  # else every row is a copy of one already chosen
+        # Else every row is a copy of one already chosen.
+        far = bool(total_M[-1] > 0)
         place = torch.searchsorted(total_M, draw * total_M[-1], right=True) if far else draw * len(x_ME)
         chosen.append(min(int(place), len(x_ME) - 1))
     return x_ME[chosen]

@@ -53,6 +53,7 @@ def chunks(latents: Latents, present: Present | None, *names: Modality) -> Itera
         rows = keep[start : start + _CHUNK]
         if rows.any():
             chunk = [torch.as_tensor(latents[m][start : start + _CHUNK]).double() for m in names]
+            # A mask copies: spared where every row has all.
             yield tuple(chunk) if rows.all() else tuple(x[rows] for x in chunk)
 
 
@@ -83,12 +84,18 @@ def mix(
 def halves(present_BM: Bool[Tensor, "b m"]) -> tuple[Tensor, Tensor]:
     """(first, second) row numbers, every row in one pair: the first half with the second among rows that have the same
     modalities. One row of each such set may be left over; these pair with the row that shares most modalities."""
+    if len(present_BM) % 2:
+        raise SeehearError(
+            f"mixing halves needs an even number of loaded rows; got {len(present_BM)}: "
+            "take an even batch size, or mix='permutation'"
+        )
     first, second, left = [], [], []
     for rows in _alike(present_BM):
         half = len(rows) // 2
         first.append(rows[:half])
         second.append(rows[half : 2 * half])
         left += rows[2 * half :].tolist()
+    # Rows with most modalities choose first: they have most to lose.
     left.sort(key=lambda r: -int(present_BM[r].sum()))
     while left:
         r = left.pop(0)

@@ -65,6 +65,8 @@ class Places(nn.Module):
         super().__init__()
         self.counts, self.width, self.still = tuple(counts), width, still
         code = self._code(self.counts)
+        # A copy of the cached table, on the device that the model is made on; not saved, as it follows from the
+        # settings.
         self.register_buffer("code", code.clone().to(torch.get_default_device()), persistent=False)
 
     def forward(self, ids_BM: Int[Tensor, "b m"] | None = None, *, counts: Sequence[int] | None = None) -> Tensor:
@@ -124,7 +126,8 @@ def sincos(counts: tuple[int, ...], width: int) -> Float[Tensor, "n d"]:
     parts = {1: (width,), 2: (width // 2,) * 2, 3: (width // 4, width * 3 // 8, width * 3 // 8)}[len(counts)]
     if sum(parts) != width or any(part % 2 for part in parts):
         raise ValueError(f"width {width} cannot be shared among {len(counts)} axes, with sines and cosines of each")
-    with torch.device("cpu"):  # the cached table must not lie on the device that happens to be the default now
+    # The cached table must not lie on the device that happens to be the default now.
+    with torch.device("cpu"):
         axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in counts), indexing="ij")
         *before, rows, columns = (None, *axes) if len(counts) == 1 else axes
         order = [a for a in (*before, columns, rows) if a is not None]
@@ -144,7 +147,8 @@ class CrossTransformer(nn.Module):
         self.norm = nn.LayerNorm(size.width, eps=_EPS)
 
     def forward(self, q_BMD: Float[Tensor, "b m d"], memory_BKD: Float[Tensor, "b k d"]) -> Float[Tensor, "b m d"]:
-        dtype = next(self.parameters()).dtype  # sums over many layers, under autocast too
+        # Sums over many layers keep the type of the weights, under autocast too.
+        dtype = next(self.parameters()).dtype
         q_BMD, memory_BKD = q_BMD.to(dtype), memory_BKD.to(dtype)
         for block in self.blocks:
             q_BMD = block(q_BMD, memory_BKD)

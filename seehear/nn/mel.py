@@ -14,7 +14,8 @@ from seehear.nn.random import Randomness
 from seehear.types import Float, Tensor
 
 Scale = Literal["htk", "slaney"]
-_KNEE, _STEP = 15.0, math.log(6.4) / 27  # Slaney: 1 kHz is 15 mel, one mel is 66.7 Hz below and a factor above
+# Slaney: 1 kHz is 15 mel; below it one mel is 66.7 Hz, above it a factor.
+_KNEE, _STEP = 15.0, math.log(6.4) / 27
 
 
 def mel_filters(
@@ -105,5 +106,6 @@ def rolled(sound_BN: Float[Tensor, "b n"], rng: Randomness, name: str) -> Float[
     total = sound_BN.shape[1]
     offset_B1 = (rng.uniform(f"{name}/offset", 1) * total).long().clamp(max=total - 1).to(sound_BN.device)
     place_BN = (torch.arange(total, device=sound_BN.device) - offset_B1) % total
-    beta_B1 = rng.uniform(f"{name}/gain", 19).median(dim=1, keepdim=True).values  # the tenth of 19: Beta(10, 10)
+    # The tenth of 19 uniform draws is Beta(10, 10): named draws are uniform or normal only.
+    beta_B1 = rng.uniform(f"{name}/gain", 19).median(dim=1, keepdim=True).values
     return sound_BN.gather(1, place_BN) * (0.5 + beta_B1).to(sound_BN)

@@ -86,7 +86,8 @@ class Transformer(nn.Module):
         if self.relative is not None:
             bias = self.relative(x_BLD.shape[1])[None]
             bias = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
-        x_BLD = x_BLD.to(next(self.parameters()).dtype)  # sums over many layers, under autocast too
+        # Sums over many layers keep the type of the weights, under autocast too.
+        x_BLD = x_BLD.to(next(self.parameters()).dtype)
         for i, block in enumerate(self.blocks):
             here = asked if i == len(self.blocks) - 1 else None
             x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}", asked=here)
@@ -135,6 +136,7 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "b m d"]:
         """Outputs of all tokens, or of those `asked` for."""
         q, k, v = self.into(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, d)
+        # The fused kernel takes a bias only in the type of the queries.
         if bias is not None and bias.dtype != torch.bool:
             bias = bias.to(q.dtype)
         if asked is not None:

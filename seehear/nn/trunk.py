@@ -25,7 +25,8 @@ from seehear.nn.transformer import Block, Size, Transformer
 from seehear.types import Bool, Modality, Tensor
 
 _EPS, _STD = 1e-6, 0.02
-_SHARED = 4  # tokens of a bottleneck
+# Tokens of a bottleneck, as many as in its paper.
+_SHARED = 4
 Tokens = dict[Modality, Tensor]
 """(B, L, D) by modality, L its own."""
 
@@ -123,8 +124,8 @@ class BottleneckFusion(nn.Module):
 
     def __init__(self, size: Size, modalities: tuple[Modality, ...], *, layers: int):
         super().__init__()
-        self.shared = SharedTokens(_SHARED, size.width)
-        self.layers = nn.ModuleList(BottleneckLayer(size, modalities) for _ in range(layers))
+        self.shared = _SharedTokens(_SHARED, size.width)
+        self.layers = nn.ModuleList(_BottleneckLayer(size, modalities) for _ in range(layers))
         self.norm = nn.LayerNorm(size.width, eps=_EPS)
 
     def forward(
@@ -137,7 +138,7 @@ class BottleneckFusion(nn.Module):
         return {m: self.norm(x_BLD) for m, x_BLD in tokens.items()}
 
 
-class BottleneckLayer(nn.Module):
+class _BottleneckLayer(nn.Module):
     def __init__(self, size: Size, modalities: tuple[Modality, ...]):
         super().__init__()
         one = replace(size, layers=1)
@@ -156,7 +157,7 @@ class BottleneckLayer(nn.Module):
         return out, total
 
 
-class SharedTokens(nn.Module):
+class _SharedTokens(nn.Module):
     def __init__(self, count: int, width: int):
         super().__init__()
         self.tokens = nn.Parameter(torch.randn(count, width) * _STD)
@@ -204,6 +205,7 @@ class ImageMAE:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ImageMAE:
+        # A pre-trained MAE also carries its decoder, which is not used.
         tensors = {name.removeprefix("vit."): t.float() for name, t in tensors.items() if "decoder" not in name}
         if "embeddings.cls_token" in tensors:
             names, block = _HUGGING_FACE, "encoder.layer"
