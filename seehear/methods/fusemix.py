@@ -168,13 +168,11 @@ class FuseMix(Method):
         self.spaces = {"joint": tuple(config.widths)}
         self.standardise = nn.ModuleDict({m: Standardise(config.widths[m]) for m in config.trained})
         self.heads = nn.ModuleDict()
-        sizes = {"depth": config.depth, "expansion": config.expansion, "dropout": config.dropout}
+        make = partial(FusionAdapter, depth=config.depth, expansion=config.expansion, dropout=config.dropout)
         for m in config.trained:
-            adapter = None if config.head == "linear" else FusionAdapter(config.widths[m], config.dim, **sizes)
-            bare = config.head == "adapter"
-            self.heads[m] = (
-                adapter if adapter is not None and bare else GatedSkip(config.widths[m], config.dim, adapter)
-            )
+            width, bare = config.widths[m], config.head == "adapter"
+            adapter = None if config.head == "linear" else make(width, config.dim)
+            self.heads[m] = adapter if adapter is not None and bare else GatedSkip(width, config.dim, adapter)
         self.logits = Temperature(config.temperature)
         self.encoders = nn.ModuleDict()
         for m, name in config.encoders.items():
