@@ -161,6 +161,7 @@ def split_name(name: str) -> tuple[str, dict[str, str]]:
 
 def read_options(kind: type[Options], base: str, given: dict[str, str]) -> Options:
     """The options dataclass of an encoder, from text; unknown names and values of the wrong type are refused."""
+    # Annotations are text in files with postponed evaluation, as all of ours are.
     types = {f.name: str(f.type) for f in fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, text in given.items():
@@ -202,6 +203,7 @@ class ReadFrames:
             return frames_THWC if frames_THWC.flags.writeable else frames_THWC.copy()
         (tall, wide), (height, width) = frames_THWC.shape[1:3], self.crop
         top, left = max(tall - height, 0) // 2, max(wide - width, 0) // 2
+        # A copy: a view would keep the whole frames in memory.
         return frames_THWC[:, top : top + height, left : left + width].copy()
 
     @property

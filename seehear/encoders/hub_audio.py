@@ -68,6 +68,7 @@ class SpectrogramTower(HubTower):
         self.features = kind.from_dict(read_settings(folder, "feature_extractor"))
 
     def seconds(self) -> float:
+        # Frames are 10 ms apart.
         return self.features.max_length * 0.01
 
     def preparation(self) -> ReadFeatures:
@@ -149,6 +150,7 @@ class WaveTower(HubTower):
             windows = equal_windows(np.pad(waveform_S, (0, missing)), round(self.seconds * self.rate))
             x_WS = torch.from_numpy(windows).to(device)
             if self.normalise:
+                # The feature extractor's own normalisation, with the population's variance.
                 x_WS = (x_WS - x_WS.mean(1, keepdim=True)) / (x_WS.var(1, correction=0, keepdim=True) + 1e-7).sqrt()
             steps.append(self.states(model(input_values=x_WS, **self.wants)).flatten(0, 1))
         return steps

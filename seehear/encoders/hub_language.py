@@ -57,6 +57,7 @@ class _LanguageMedia(HubTower):
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
+        # Its tokenizer and width are used; prompts are put around media by hand.
         self.text = self.text_tower(folder, config, HubOptions(layer=options.layer))
 
     text_tower: ClassVar[type[TextTower]]

@@ -114,6 +114,7 @@ def pool_tokens(
     if seen_NL is None:
         return x_NLD[:, -1] if how == "last" else x_NLD[:, skip:].mean(1)
     if how == "last":
+        # Tokenizers may pad on either side.
         last = x_NLD.shape[1] - 1 - seen_NL.long().flip(1).argmax(1)
         return x_NLD[torch.arange(len(x_NLD), device=x_NLD.device), last]
     weight_NL1 = seen_NL[..., None].to(x_NLD.dtype)
@@ -183,6 +184,7 @@ class TextTower(HubTower):
         # A tokenizer without a limit claims 10^30 tokens.
         length = min(self.options.length, self.tokenizer.model_max_length, positions)
         ids = self.tokenizer(list(prepared), truncation=True, max_length=length)["input_ids"]
+        # Padding is masked: where a model has no number for it, any will do.
         rows, pad = [torch.tensor(row) for row in ids], self.tokenizer.pad_token_id or 0
         read = lambda tokens, seen: self.read(model, tokens, seen)  # noqa: E731
         return list(padded_batches(rows, read, device=device, at_once=64, pad=pad)[:, None])

@@ -98,12 +98,14 @@ class PictureTower(HubTower):
         return list(run_parts(clips, lambda frames: self.look(model, self.settings.normalised(frames)), at_once=128))
 
     def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
+        # A joint model holds its tower, another model is one.
         output = getattr(model, "vision_model", model)(pixel_values=pixels_TCHW, **self.wants)
         return self.pooled(model, output)
 
     def pooled(self, model: Any, output: Any) -> Tensor:
         if self.pool == "projected":
             return self.project(model, output)
+        # Some configurations hold None for a model without registers.
         special = self.special and self.special + (getattr(self.config, "num_register_tokens", 0) or 0)
         return pool_tokens(self.states(output), self.pool, skip=special)
 

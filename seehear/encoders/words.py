@@ -61,6 +61,7 @@ class Words(Encoder):
             self._table, made_of = open_word_file(Path(source).expanduser()), remembered_hash(Path(source).expanduser())
         self.shape = (options.max, self._table.width)
         self.width = options.max * self._table.width
+        # `rules` goes up when texts are cut into words otherwise: stored latents are then another encoder's.
         self.fingerprint = fingerprint(words=made_of, rules=1, **asdict(options))
 
     def to(self, device: str) -> Self:

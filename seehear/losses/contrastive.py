@@ -152,6 +152,7 @@ class _Tiled(torch.autograd.Function):
         return loss
 
     @staticmethod
+    # The gradients are written out below: they have no graph of their own.
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, y, tau, row_log, col_log = ctx.saved_tensors

@@ -102,6 +102,7 @@ class MAViL(Method):
         for m, s in seen.items():
             features[f"{m} error"] = patch_error(self.decode(m, s, rng=rng), targets[m])
             views = s.pooled_BVD.to(features[f"{m} error"].dtype).unbind(1)
+            # Not strict: without the contrast of views there is one view only.
             features |= dict(zip((m, f"{m} again"), views, strict=False))
         context = {"group": group_numbers(batch)} if self.config.mask_same_group else {}
         return Encoded(features, present, context)

@@ -135,6 +135,7 @@ class MCNSpace:
 
 def plan(config: MCNConfig) -> dict[str, MCNSpace]:
     """The spaces by name, the one with most modalities first."""
+    # In one order, so that names of spaces and pairs do not depend on how widths were given.
     modalities = tuple(m for m in MODALITIES if m in config.widths)
     pairs = config.pairs or tuple(combinations(modalities, 2))
     if config.spaces == "joint":
@@ -144,6 +145,7 @@ def plan(config: MCNConfig) -> dict[str, MCNSpace]:
     fine = tuple(pair for pair in pairs if "text" not in pair)
     coarse = tuple(pair for pair in pairs if "text" in pair)
     return {
+        # The first is the space that `Method.space_name` takes by default.
         "coarse": MCNSpace(modalities, config.coarse_dim or config.dim // 2, coarse, own=("text",)),
         "fine": MCNSpace(("video", "audio"), config.dim, fine, own=("video", "audio"), clustered=False),
     }

@@ -132,6 +132,7 @@ class VATTConfig(MethodConfig):
         check_range(self, "[1, inf)", "channels", "rate", "samples", "sound_patch", "vocabulary", "word_width", "words")
         check_range(self, "[1, inf)", "frames", "patch", "mel_patch", "dim", "coarse_dim")
         check_range(self, "[0, inf)", "text_weight")
+        # In one order, so that names of spaces and pairs do not depend on how they were given.
         object.__setattr__(self, "modalities", tuple(m for m in MODALITIES if m in self._known(self.modalities)))
         pairs = tuple(tuple(sorted(self._known(pair), key=MODALITIES.index)) for pair in self.pairs)
         object.__setattr__(self, "pairs", pairs)
@@ -220,4 +221,5 @@ def plan(config: VATTConfig) -> dict[str, VATTSpace]:
     if "text" not in config.modalities:
         return spaces
     coarse = tuple(pair for pair in pairs if "text" in pair)
+    # The first is the space that `Method.space_name` takes by default.
     return {"coarse": VATTSpace(config.modalities, coarse_dim, coarse)} | spaces

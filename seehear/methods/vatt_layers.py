@@ -193,6 +193,7 @@ def resampled(table_ND: Float[Tensor, "n d"], count: int) -> Float[Tensor, "m d"
     return resampling(len(table_ND), count).to(table_ND) @ table_ND
 
 
+# The same few grids are met at every step.
 @lru_cache(maxsize=64)
 def resampling(old: int, new: int) -> Float[Tensor, "m n"]:
     """The linear map from `old` knots to `new` places, float64. One knot is a constant."""

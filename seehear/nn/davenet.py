@@ -62,6 +62,7 @@ class DaveNet(nn.Module):
         x_BCS = self.norm(self.first(mel_BFS), valid, learning).relu()
         for block in self.blocks:
             if block.stride == 2 and frames_B is not None:
+                # A stride of 2 keeps half of the frames, rounded up.
                 frames_B = (frames_B + 1) // 2
                 valid = own(frames_B, (x_BCS.shape[2] + 1) // 2)[:, None]
             x_BCS = block(x_BCS, valid, learning)
@@ -196,10 +197,12 @@ class DaveMel(nn.Module):
             own_BN = own(samples_B, sound_BN.shape[1])
             mean_B1 = (sound_BN * own_BN).sum(dim=1, keepdim=True) / samples_B.clamp(min=1)[:, None]
             sound_BN = (sound_BN - mean_B1) * own_BN
+            # Pre-emphasis reaches one sample into the padding, which is set to zero again.
             sound_BN = torch.cat([sound_BN[:, :1], sound_BN[:, 1:] - 0.97 * sound_BN[:, :-1]], dim=1) * own_BN
             spectrum = torch.stft(sound_BN, self.size, self.hop, window=self.window, center=False, return_complex=True)
             level_BFS = 10 * (self.filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
             frames_B = self.frames(samples_B)
+            # Padding must not be the loudest frame of a clip.
             level_BFS = level_BFS.where(own(frames_B, level_BFS.shape[2])[:, None], -torch.inf)
             return (level_BFS - level_BFS.amax(dim=(1, 2), keepdim=True)).clamp(min=-80), frames_B
 

@@ -116,6 +116,7 @@ Draw = Callable[[int], Tensor]
 @torch.no_grad()
 def sample(denoise: Denoise, draw: Draw, schedule: Schedule, *, steps: int, eta: float = 0.0) -> Tensor:
     """x_0 from noise in `steps` steps evenly over the schedule. `draw(T)` is where it starts."""
+    # Python numbers: double precision on any device.
     abar = alpha_bars(schedule).tolist()
     x = draw(schedule.steps)
     times = visited(schedule.steps, steps)

@@ -218,6 +218,7 @@ class MaskedDecoder(nn.Module):
         """`seen_BLD`: CLS, then the tokens with the numbers `kept_BM`. `place_BMD`: what stands at the hidden places,
         of the decoder's width, without position."""
         seen_BLD = self.embed(seen_BLD)
+        # CLS has no position.
         seen_BLD = torch.cat([seen_BLD[:, :1], seen_BLD[:, 1:] + self.places(kept_BM)], dim=1)
         query_BMD = place_BMD + self.places(hidden_BM)
         if isinstance(self.transformer, CrossTransformer):

@@ -99,6 +99,7 @@ class Block(nn.Module):
         super().__init__()
         self.dropout, self.drop_path = dropout, drop_path
         bias = style == "vit"
+        # VATT's T5 has RMS norm before attention and LayerNorm before the inner layer.
         self.norm1, self.norm2 = _norm(style, size.width), nn.LayerNorm(size.width, eps=_EPS)
         self.attention = Attention(size.width, size.heads, bias=bias, scaled=style == "vit")
         self.up = glorot(nn.Linear(size.width, size.hidden, bias=bias))
