@@ -83,6 +83,7 @@ def write_cache(path: Path, content: bytes | memoryview) -> None:
         # Written beside it and then moved: nobody reads half of it.
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(content)
+        # A file written in place was unreadable in most trials in which its writer was killed.
         os.replace(file.name, path)
 
 

@@ -58,6 +58,7 @@ def info_nce(
     length 1, so that no logit can be large.
     """
     _check(x_BE, y_BE, exclude)
+    # At small tau logits reach hundreds, and half precision would lose their differences.
     sums = torch.promote_types(x_BE.dtype, torch.float32)
     tau = torch.as_tensor(temperature, dtype=sums, device=x_BE.device)
     if tile is None and len(x_BE) <= max(_DENSE_UP_TO, x_BE.shape[1]):

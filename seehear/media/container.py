@@ -146,6 +146,7 @@ class Media:
         """Results of `read` after a seek that lands at or before `target`. Some demuxers land behind it: an earlier
         place is tried then, at last the start of the file, which is opened again for that."""
         lost, latest = self.corrupt, max(target, self.start(kind)) + EPSILON
+        # In transport streams with few keyframes a seek lands behind the target.
         for back in _BACK:
             # Floor, with a grain of tolerance: 1.2 s is timestamp 15360 of 12800 and not 15359.
             seconds = max(target, self.start(kind)) - back + self.origin + EPSILON
@@ -193,6 +194,8 @@ class Media:
                 if needless != skipping:
                     context.skip_frame, skipping = "NONREF" if needless else "DEFAULT", needless
             try:
+                # One packet at a time: of a file with damaged bytes 247 of 252 frames are saved; `container.decode`
+                # stops at the first.
                 frames = packet.decode()
             except av.FFmpegError:
                 # An empty packet asks for what is left in the decoder.

@@ -208,6 +208,7 @@ class DiffusedPatches(nn.Module):
         if rng is None:
             raise ValueError("noise is drawn at random: diffused patches need rng")
         x0_BMP = standardised(patches_BMP) if self.standardise else patches_BMP
+        # One t a clip, not one a batch.
         t_B = self.diffusion.draw(rng, "t" if self.shared else f"{name}/t")
         noise_BMP = rng.normal(f"{name}/noise", *x0_BMP.shape[1:]).to(x0_BMP.device)
         return self.tokens(self.diffusion(x0_BMP, t_B, noise_BMP), t_B)

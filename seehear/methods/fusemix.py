@@ -194,6 +194,7 @@ class FuseMix(Method):
         for m, z in latents.items():
             self._check_width(m, z.shape[1])
         if self.config.standardise:
+            # Mixing adds vectors: unscaled, a latent of large norm would outvote its partner.
             for m, (mean, deviation) in statistics(latents, present).items():
                 if m in self.config.trained:
                     self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
@@ -249,13 +250,12 @@ class FuseMix(Method):
         first_R, second_R = (rows.to(device) for rows in partners)
         if len(first_R) < 2:
             raise SeehearError(f"{len(first_R)} row after mixing: a contrastive loss needs 2, take more training clips")
-        lam_R = torch.ones(len(first_R))
+        lam_R = torch.ones(len(first_R), device=device)
         if self.config.mix != "none":
             # NumPy's generator: torch draws no Beta variable from a given one.
             draw = np.random.default_rng(seed_of(rng.seed, rng.step, "fusemix/weight"))
             lam = draw.beta(self.config.alpha, self.config.alpha, len(lam_R) if self.config.lambda_per == "row" else 1)
-            lam_R = torch.from_numpy(lam).float().expand(len(lam_R)).clone()
-        lam_R = lam_R.to(device)
+            lam_R = torch.from_numpy(lam).float().expand(len(lam_R)).clone().to(device)
         mixed: Batch = {}
         for m, has_B in present.items():
             # Libraries store float16: mixed in that type, rows would be rounded twice.

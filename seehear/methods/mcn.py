@@ -185,6 +185,7 @@ class MCN(Method):
         if centroids_KE is None:
             return StepOutput(fused_BE.new_zeros(()), {}, carry)
         carry[f"{name}/centroids"] = centroids_KE
+        # By the cosine even where the loss takes raw products, as in the paper's code: the two may choose differently.
         label_B = assign(fused_BE, centroids_KE)
         loss = clustering(
             z,

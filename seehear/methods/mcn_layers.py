@@ -52,6 +52,7 @@ class MaxWords(nn.Module):
 
     def forward(self, words_BLD: Float[Tensor, "b l d"]) -> Float[Tensor, "b e"]:
         word_BL = (words_BLD != 0).any(dim=2)  # 1 = a word, 0 = padding
+        # In MCN's code the rows of padding take part in the maximum.
         y_BLE = self.linear(words_BLD).masked_fill(~word_BL[:, :, None], -torch.inf)
         # The ReLU of the maximum is the maximum of ReLUs, and turns the -inf of a text without words to 0.
         return y_BLE.max(dim=1).values.relu()
@@ -181,6 +182,7 @@ class OnlineClusters(nn.Module):
 
 def evenly(rows: int, share: float, device: torch.device) -> Int[Tensor, " n"]:
     """Numbers of a share of the rows, evenly spread: where clips of a video are neighbours, each video has some."""
+    # MCN's code takes the first 16 of the 32 clips of each video, and holds for that batch alone.
     return (torch.arange(round(rows * share), device=device) / share).long()
 
 

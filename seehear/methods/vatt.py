@@ -257,6 +257,7 @@ def mil_nce(
     clip_X, owner_Y = has_x_B.nonzero().squeeze(1), has_y_BK.nonzero()[:, 0]
     match_XY = clip_X[:, None] == owner_Y  # 1 = a sentence of this clip
     both_X = match_XY.any(dim=1)
+    # Without a match the mean below would be 0 / 0.
     if not bool(both_X.any()):
         return zero_of((x_BE, y_BKE))
     products_XY = x_BE[clip_X] @ y_BKE[has_y_BK].T

@@ -83,6 +83,7 @@ class WordTokens(nn.Module):
         self.table.weight.requires_grad_(config.train_words)
         self.project = glorot(nn.Linear(word_width, width, bias=shared))
         self.positions = Positions((config.words,), width, norm=config.position_norm) if shared else None
+        # AGG lies among the word vectors, before the map; in a shared Transformer it enters behind it.
         self.aggregate = aggregation(width if shared else word_width)
 
     def forward(
@@ -179,6 +180,7 @@ class Positions(nn.Module):
     def forward(self, counts: Sequence[int]) -> Float[Tensor, "n d"]:
         """The places of a grid in the order of `tokens.cut`."""
         total = torch.zeros((), dtype=self.table.dtype, device=self.table.device)
+        # VATT's code numbers the places of a spectrogram by band and its tokens by time; here both go by time.
         tables = self.table.split(self.counts)
         for axis, (table, count) in enumerate(zip(tables, counts, strict=True)):
             shape = [1] * len(self.counts) + [table.shape[1]]

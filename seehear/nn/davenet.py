@@ -140,6 +140,7 @@ class ValidBatchNorm(nn.Module):
 class _ConvBlock(nn.Module):
     def __init__(self, before: int, after: int, *, stride: int, norm: NormKind):
         super().__init__()
+        # Kept for `maps`, which halves the lengths of clips with the frames.
         self.stride = stride
         self.conv1 = nn.Conv1d(before, after, _KERNEL, stride, _KERNEL // 2, bias=False)
         self.norm1 = _norm(norm, after)
@@ -207,6 +208,7 @@ class DaveMel(nn.Module):
             return (level_BFS - level_BFS.amax(dim=(1, 2), keepdim=True)).clamp(min=-80), frames_B
 
 
+# Not 0 as in MCN's code: zero decibels are a clip's loudest value.
 PADDING_DB = -120.0
 """Padding of a spectrogram whose length is not stored: no real frame goes below -80 dB."""
 

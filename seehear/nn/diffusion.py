@@ -59,6 +59,8 @@ def alpha_bars(schedule: Schedule) -> Float[Tensor, " t"]:
         along = torch.arange(schedule.steps + 1, dtype=torch.float64) / schedule.steps
         height = torch.cos((along + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
         beta = (1 - height[1:] / height[:-1]).clamp(max=_LARGEST)
+    # A power, as in DiffMAE; one re-implementation says 'multiplied', which is a factor of 160 in the middle of the
+    # schedule.
     return (1 - beta**schedule.rho).cumprod(0)
 
 

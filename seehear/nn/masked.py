@@ -242,6 +242,7 @@ def patch_error(predicted_BMP: Float[Tensor, "b m p"], target_BMP: Float[Tensor,
 def standardised(patches_BMP: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
     """(x - mean) / sqrt(variance + 1e-6) of each patch, with the unbiased variance: constant patches are 0."""
     mean = patches_BMP.mean(dim=-1, keepdim=True)
+    # The grain inside of the root: silence and padding have no variance.
     return (patches_BMP - mean) / (patches_BMP.var(dim=-1, keepdim=True) + _EPS).sqrt()
 
 

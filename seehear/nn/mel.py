@@ -88,6 +88,7 @@ class KaldiMel(nn.Module):
         if not self.frames(sound_BN.shape[1]):
             raise SeehearError(f"a sound of {sound_BN.shape[1]} samples is shorter than a frame of {len(self.window)}")
         with torch.autocast(sound_BN.device.type, enabled=False):
+            # Not `torch.stft`: Kaldi takes off the mean of each frame by itself.
             framed_BSN = sound_BN.to(self.window.dtype).unfold(1, len(self.window), self.hop)
             framed_BSN = framed_BSN - framed_BSN.mean(dim=2, keepdim=True)
             before_BSN = torch.cat([framed_BSN[..., :1], framed_BSN[..., :-1]], dim=2)
@@ -104,6 +105,7 @@ def fitted(mel_BSF: Float[Tensor, "b s f"], frames: int, *, padding: float) -> F
 def rolled(sound_BN: Float[Tensor, "b n"], rng: Randomness, name: str) -> Float[Tensor, "b n"]:
     """Sounds rotated by a random offset and multiplied by 0.5 + Beta(10, 10) (Audio-MAE's "roll + magnitude")."""
     total = sound_BN.shape[1]
+    # Audio-MAE's code draws it from the length of a 1 x N array, and so never rolls (its issue 26).
     offset_B1 = (rng.uniform(f"{name}/offset", 1) * total).long().clamp(max=total - 1).to(sound_BN.device)
     place_BN = (torch.arange(total, device=sound_BN.device) - offset_B1) % total
     # The tenth of 19 uniform draws is Beta(10, 10): named draws are uniform or normal only.
