@@ -31,11 +31,11 @@ from seehear.errors import SeehearError
 from seehear.losses.contrastive import info_nce, pairwise, same_group, zero_of
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
+from seehear.methods.mavil_layers import ImageMAE, Trunk
 from seehear.nn.masked import MaskedDecoder, MaskToken, Standard, patch_error, standardised
 from seehear.nn.mel import QUIETEST, KaldiMel, fitted, rolled
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take
-from seehear.nn.trunk import ImageMAE, Trunk
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "MaskedViews"]
@@ -76,9 +76,9 @@ class MAViL(Method):
         self.config, self.spaces, self.masking = config, {"joint": SIDES}, dict(config.masking)
         self.mel = KaldiMel(rate=config.rate, bands=config.mel_bands)
         self.standard = nn.ModuleDict({m: _standard(config, m) for m in SIDES})
-        self.trunk = _trunk(config)
+        self.trunk = Trunk(config)
         if config.teacher:
-            self.teacher = _trunk(config).requires_grad_(False)
+            self.teacher = Trunk(config).requires_grad_(False)
         places = places or {m: MaskToken(config.decoder.width) for m in SIDES}
         self.places = nn.ModuleDict(dict(places))
         self.decoders = nn.ModuleDict({m: _decoder(config, m) for m in SIDES})
@@ -236,18 +236,6 @@ class MAViL(Method):
         chosen_BMP = standard(take(patches_BNP, kept_BVM.flatten(1))).unflatten(1, kept_BVM.shape[1:])
         joined = self.trunk.encode(m, chosen_BMP.flatten(0, 1), kept_BVM.flatten(0, 1), rng=rng)
         return joined.unflatten(0, kept_BVM.shape[:2])
-
-
-def _trunk(config: MAViLConfig) -> Trunk:
-    return Trunk(
-        config.size,
-        {m: config.counts(m) for m in SIDES},
-        {m: config.values(m) for m in SIDES},
-        fusion=config.fusion,
-        fusion_layers=config.fusion_layers,
-        still=("video",) if config.still else (),
-        drop_path=config.drop_path,
-    )
 
 
 def _standard(config: MAViLConfig, m: Modality) -> Standard:

@@ -36,7 +36,7 @@ from seehear.types import Modality
 SIDES: tuple[Modality, ...] = ("audio", "video")
 # Width of the embedding of a diffusion step (nn/diffusion.py).
 _SINUSOIDS = 256
-# Tokens of a bottleneck (nn/trunk.py).
+# Tokens of a bottleneck (mavil_layers.py).
 _SHARED = 4
 
 

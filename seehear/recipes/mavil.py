@@ -16,8 +16,8 @@ from seehear.inputs.raw import RawConfig
 from seehear.methods.base import method_class, seeded
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
+from seehear.methods.mavil_layers import ImageMAE
 from seehear.nn.transformer import Size
-from seehear.nn.trunk import ImageMAE
 from seehear.progress import say
 from seehear.runs.config import Run
 from seehear.runs.data import MediaConfig, MediaInputs

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import nn
 
 from seehear.errors import SeehearError
+from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.masked import FixedTokens
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Block, Size, Transformer
@@ -32,30 +32,22 @@ Tokens = dict[Modality, Tensor]
 
 
 class Trunk(nn.Module):
-    """`counts`: patches along each axis, `values`: numbers of a patch, by modality. No norm stands at the end of the
-    encoders, one at that of the fusion. `still`: modalities whose positions are those of a picture at all times."""
+    """Tokens, an encoder for each modality, and their fusion. No norm stands at the end of the encoders, one at that of
+    the fusion."""
 
-    def __init__(
-        self,
-        size: Size,
-        counts: Mapping[Modality, Sequence[int]],
-        values: Mapping[Modality, int],
-        *,
-        fusion: Literal["joint", "bottleneck"],
-        fusion_layers: int,
-        still: Sequence[Modality] = (),
-        drop_path: float = 0.0,
-    ):
+    def __init__(self, config: MAViLConfig):
         super().__init__()
+        size = config.size
         self.tokens, self.encoders = nn.ModuleDict(), nn.ModuleDict()
-        for m, count in counts.items():
-            self.tokens[m] = FixedTokens(count, values=values[m], width=size.width, still=m in still)
-            self.encoders[m] = Transformer(size, drop_path=drop_path, final_norm=False)
+        for m in SIDES:
+            still = config.still and m == "video"
+            self.tokens[m] = FixedTokens(config.counts(m), values=config.values(m), width=size.width, still=still)
+            self.encoders[m] = Transformer(size, drop_path=config.drop_path, final_norm=False)
         self.fusion: JointFusion | BottleneckFusion
-        if fusion == "joint":
-            self.fusion = JointFusion(size, layers=fusion_layers)
+        if config.fusion == "joint":
+            self.fusion = JointFusion(size, layers=config.fusion_layers)
         else:
-            self.fusion = BottleneckFusion(size, tuple(counts), layers=fusion_layers)
+            self.fusion = BottleneckFusion(size, SIDES, layers=config.fusion_layers)
 
     def encode(
         self,
