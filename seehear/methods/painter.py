@@ -153,13 +153,15 @@ class Painter(Method):
             draws = [torch.Generator().manual_seed(seed_of(seed, at + i)) for i in range(len(c_NE))]
             start_NK = torch.stack([torch.randn(self.config.components, generator=draw) for draw in draws])
 
+            def start(_: int, drawn_NK: Tensor = start_NK) -> Tensor:
+                return drawn_NK.to(self.mean)
+
             def denoise(z_NK: Tensor, t_N: Tensor, c_NE: Tensor = c_NE) -> Tensor:
                 both = torch.cat([torch.zeros_like(c_NE), c_NE])
                 free_NK, guided_NK = self.clean(z_NK.repeat(2, 1), t_N.repeat(2), both).chunk(2)
                 return free_NK + guidance * (guided_NK - free_NK)
 
-            start = start_NK.to(self.mean)
-            z_NK = sample(denoise, lambda _, start=start: start, self.config.schedule, steps=steps)  # type: ignore[misc]
+            z_NK = sample(denoise, start, self.config.schedule, steps=steps)
             x_NP = (self.mean + z_NK @ self.axes.T).clamp(-1, 1)
             pictures.append(((x_NP + 1) * 127.5).round().to(torch.uint8).cpu().view(-1, size, size, 3))
         return torch.cat(pictures)
