@@ -78,6 +78,7 @@ def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None =
             options = replace(options, **{name: getattr(HubOptions(), name)})
         elif name not in tower.uses:
             raise unknown(f"option of {chosen} encoder {base!r}:", name, general | set(tower.uses))
+    # A modality that could be no other is no part of the name.
     options = replace(options, modality=chosen if len(towers) > 1 else "")
     return HubEncoder(base, tower(folder, config, options), options)
 
@@ -158,6 +159,7 @@ class HubEncoder(FrozenEncoder):
         return stacked(pool_time(x_TD.float(), self.options.time) for x_TD in steps)
 
     def encode_parts(self, prepared: Sequence[Any]) -> list[SampleVectors]:
+        # Pooled otherwise than by the mean, a clip is not comparable with one of its frames.
         if not self.tower.by_frame or self.width != self.tower.width():
             return super().encode_parts(prepared)
         with torch.inference_mode(), _precision(self.device):
