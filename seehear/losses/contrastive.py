@@ -31,6 +31,7 @@ from seehear.types import Bool, Float, Int, Modality, Tensor
 
 # Rows, or as many as rows are wide: the matrix is then 4 MB, or no larger than what it is made of.
 _DENSE_UP_TO = 1024
+# Rows: on a CPU 128 to 512 are best, 2,048 take 15 % longer.
 _TILE = 256
 # e^64 = 6e27: sums over any batch stay far inside fp32.
 _LARGEST_LOGIT = 64.0

@@ -41,6 +41,7 @@ class PatchTokens(nn.Module):
         self.channels, self.dropout = config.channels if m == "video" else 1, config.dropout
         self.keep, self.keep_per_sample = config.keep_of(m), config.keep_per_sample
         width = config.size_of(m).width
+        # A linear map of cut patches, not a convolution: it need not see those that are dropped.
         self.project = glorot(nn.Linear(math.prod(self.patch) * self.channels, width))
         self.mix = glorot(nn.Linear(width, width)) if config.variant == "agnostic" else None
         self.positions = Positions(grid(shape, self.patch), width, norm=config.position_norm)
