@@ -82,12 +82,7 @@ class MediaInfo:
 
 
 def read_window(
-    path: str | Path,
-    start: float,
-    end: float,
-    *,
-    video: VideoSpec | None = None,
-    audio: AudioSpec | None = None,
+    path: str | Path, start: float, end: float, *, video: VideoSpec | None = None, audio: AudioSpec | None = None
 ) -> Window:
     """Frames and waveform of [start, end) seconds, as a player counts them. A picture (start = end = 0) is one frame
     without sound. Raises `DecodeError` when the window has neither of the streams asked for."""

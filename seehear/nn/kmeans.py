@@ -33,11 +33,7 @@ class Clusters:
 
 @torch.no_grad()
 def kmeans(
-    x_NE: Float[Tensor, "n e"],
-    start_KE: Float[Tensor, "k e"],
-    *,
-    iterations: int = 100,
-    tolerance: float = 1e-4,
+    x_NE: Float[Tensor, "n e"], start_KE: Float[Tensor, "k e"], *, iterations: int = 100, tolerance: float = 1e-4
 ) -> Clusters:
     """From the given centroids until the cost falls by less than `tolerance` of itself. A cluster that gets no row
     starts again from the row that lies worst in its own."""

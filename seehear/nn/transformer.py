@@ -54,13 +54,7 @@ class Transformer(nn.Module):
     an encoder whose tokens others take on as they are."""
 
     def __init__(
-        self,
-        size: Size,
-        *,
-        style: Style = "vit",
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        final_norm: bool = True,
+        self, size: Size, *, style: Style = "vit", dropout: float = 0.0, drop_path: float = 0.0, final_norm: bool = True
     ):
         super().__init__()
         self.size, self.dropout = size, dropout
