@@ -32,7 +32,7 @@ FRAMES, STEP = 100, 50
 LOUDEST = 9.457798957824707
 
 
-class _ConvBlock(nn.Module):
+class _AisfxBlock(nn.Module):
     def __init__(self, inside: int, outside: int):
         super().__init__()
         self.conv1 = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
@@ -47,10 +47,10 @@ class _ConvBlock(nn.Module):
 class _AisfxNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv_block1 = _ConvBlock(1, 64)
-        self.conv_block2 = _ConvBlock(64, 128)
-        self.conv_block3 = _ConvBlock(128, 256)
-        self.conv_block4 = _ConvBlock(256, WIDTH)
+        self.conv_block1 = _AisfxBlock(1, 64)
+        self.conv_block2 = _AisfxBlock(64, 128)
+        self.conv_block3 = _AisfxBlock(128, 256)
+        self.conv_block4 = _AisfxBlock(256, WIDTH)
         # Half the time where the CPU multiplies bfloat16; the vectors' cosine with those of float32 is above 0.9997.
         self.fast = torch.cpu._is_avx512_bf16_supported()
 

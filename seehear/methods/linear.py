@@ -150,8 +150,10 @@ class LinearMaps:
     def spaces(self) -> dict[str, tuple[Modality, ...]]:
         return {"joint": tuple(self.weight)}
 
-    def truncated(self, rank: int) -> LinearMaps:
-        """The strongest columns only."""
+    def truncated(self, rank: int | None) -> LinearMaps:
+        """The strongest columns only; all of them for None."""
+        columns = next(iter(self.weight.values())).shape[1]
+        rank = columns if rank is None else min(rank, columns)
         strength = None if self.strength is None else self.strength[:rank]
         weight = {m: w[:, :rank] for m, w in self.weight.items()}
         return replace(self, weight=weight, strength=strength, settings={**self.settings, "rank": rank})
@@ -175,7 +177,8 @@ def cca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bo
     p, q = m.modalities
     white_p, white_q = m.whitened_axes(p, shrinkage), m.whitened_axes(q, shrinkage)
     u, rho, vt = torch.linalg.svd(white_p.T @ m.covariance[p, q] @ white_q, full_matrices=False)
-    return _correlated("cca", m, {p: white_p @ u, q: white_q @ vt.T}, rho, shrinkage, rank, root)
+    weight = {p: white_p @ u, q: white_q @ vt.T}
+    return _maps("cca", m, weight, {"shrinkage": shrinkage}, strength=rho, root=root).truncated(rank)
 
 
 def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bool = True) -> LinearMaps:
@@ -197,7 +200,7 @@ def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: b
     weight = {p: white[p] @ vectors[starts[p] : starts[p] + white[p].shape[1]] for p in white}
     # Blocks estimated from different rows may leave K indefinite: a negative strength is noise.
     strength = ((values - 1) / max(1, len(white) - 1)).clamp_min(0.0)
-    return _correlated("gcca", m, weight, strength, shrinkage, rank, root)
+    return _maps("gcca", m, weight, {"shrinkage": shrinkage}, strength=strength, root=root).truncated(rank)
 
 
 def canonical(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bool = True) -> LinearMaps:
@@ -222,7 +225,7 @@ def procrustes(m: Moments, *, hub: Modality | None = None, rank: int | None = No
         else:
             u, _, vt = torch.linalg.svd(axes[p].T @ m.cross(p, hub) @ axes[hub])
             weight[p] = axes[p] @ (u @ vt)
-    return _maps("procrustes", m, weight, None, {"hub": hub, "rank": rank or widths[hub]})
+    return _maps("procrustes", m, weight, {"hub": hub, "rank": rank or widths[hub]})
 
 
 def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub: Modality | None = None) -> LinearMaps:
@@ -239,7 +242,7 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
             inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]
             weight[p] = vectors @ (inverse[:, None] * (vectors.T @ m.cross(p, hub)))
             settings[f"shrinkage of {p}"] = r
-    return _maps("ridge", m, weight, None, settings)
+    return _maps("ridge", m, weight, settings)
 
 
 def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,28 +252,18 @@ def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
-def _correlated(
-    name: str,
-    m: Moments,
-    weight: dict[Modality, Tensor],
-    strength: Tensor,
-    shrinkage: float,
-    rank: int | None,
-    root: bool,
-) -> LinearMaps:
-    if root:
-        weight = {p: w * strength.sqrt() for p, w in weight.items()}
-    rank = len(strength) if rank is None else min(rank, len(strength))
-    return _maps(name, m, weight, strength, {"shrinkage": shrinkage}).truncated(rank)
-
-
 def _maps(
     name: str,
     m: Moments,
     weight: dict[Modality, Tensor],
-    strength: Tensor | None,
     settings: Mapping[str, float | int | str],
+    *,
+    strength: Tensor | None = None,
+    root: bool = False,
 ) -> LinearMaps:
+    """Maps of raw latents from those of scaled ones; `root`: each column times the root of its strength."""
+    if root and strength is not None:
+        weight = {p: w * strength.sqrt() for p, w in weight.items()}
     unscaled = {p: w / m.scale[p][:, None] for p, w in weight.items()}
     return LinearMaps(name, m.mean, unscaled, strength, dict(settings))
 
