@@ -64,9 +64,10 @@ def measure(data: LatentData) -> dict[str, float]:
     finally:
         closed_forms.FEW_CLIPS = few
     train = training_moments(data.split("train"))
-    rows = validation_rows(test)
-    forms = [tuning.tuned(train, *rows), tuning.tuned_ridge(train, *rows, hub="text")]
-    found = {"single": single, "folds": fusemix.start_of(config, data), "oracle": tuning.best(forms, *rows)}
+    peeks = [tuning.TuningFold(train, *validation_rows(test))]
+    forms = [tuning.tuned(train, peeks), tuning.tuned_ridge(train, peeks, hub="text")]
+    oracle = tuning.chosen(lambda _: forms, train, peeks)
+    found = {"single": single, "folds": fusemix.start_of(config, data), "oracle": oracle}
     return {name: recall(form, test) for name, form in found.items()}
 
 

@@ -39,9 +39,9 @@ from torch.nn import functional as F
 from seehear.encoders import load_encoder
 from seehear.encoders.weights import package_folder
 from seehear.evaluation.mteb_adapter import MTEBModel
+from seehear.media.encoding import write_video
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
-from seehear.media.memory import write_video
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import fusemix

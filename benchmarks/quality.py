@@ -36,7 +36,7 @@ import vatt_sets
 from common import DEVICE, RESULTS, write
 from fusemix_sets import Row, table
 
-from seehear.encoders.presets import preset_encoders
+from seehear.encoders.registry import preset_encoders
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.evaluation.retrieval import RetrievalResult, retrieval

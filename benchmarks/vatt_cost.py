@@ -31,8 +31,7 @@ from vatt_setting import CONFIGS, KEEP, SENTENCES, SIZE, batch_of, draws, kept, 
 
 from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.nn.flops import count_flops
-from seehear.nn.tokens import grid, num_kept
-from seehear.nn.transformer import Size
+from seehear.nn.transformer import Size, grid, num_kept
 from seehear.types import MODALITIES, Encoded, Modality, Tensor
 
 PAPER = {1.0: 784.8, 0.75: 574.2, 0.5: 375.4, 0.25: 188.1}  # 10^9, the table of DropToken

@@ -14,7 +14,7 @@ import torch
 from common import DEVICE
 
 from seehear.methods.vatt import SIZES, VATT, VATTConfig
-from seehear.nn.mel import MelConfig
+from seehear.methods.vatt_config import MelConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
 from seehear.runs.config import Run

@@ -18,7 +18,7 @@ from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
 from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.vatt import VATT, VATTConfig
-from seehear.nn.mel import MelConfig
+from seehear.methods.vatt_config import MelConfig
 from seehear.nn.transformer import Size
 from tests.clips import BANDS, WIDTH, Clips
 from tests.pictures import painting, pictures

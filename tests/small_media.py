@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from seehear.demo import MEDIA
-from seehear.media.files import read_window
-from seehear.media.sound import AudioSpec
+from seehear.media.files import AudioSpec, read_window
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix

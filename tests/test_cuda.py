@@ -25,8 +25,8 @@ class DrawnOnCPU(Randomness):
     """The draws of the CPU on any device, or nothing could be compared."""
 
     def _rows(self, kind, name, shape):
-        where = self.seed, self.step, self.start, self.stop, self.total, shape
-        return _draw(kind, name, *where, torch.device("cpu")).to(self.device)
+        place = self.seed, self.step, self.start, self.stop, self.total
+        return _draw(kind, name, place, shape, torch.device("cpu")).to(self.device)
 
 
 def step(name, device, *, precision=None, micro_batch=None):

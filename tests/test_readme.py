@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from seehear.cli import main
-from seehear.encoders import presets, registry
-from seehear.encoders.presets import PresetEncoder
+from seehear.encoders import registry
+from seehear.encoders.registry import PresetEncoder
 from seehear.runs import config as recipes
 from tests.faults.encoders import Grey, NoOptions
 from tests.small_media import films
@@ -34,7 +34,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys, cheap):
         short = replace(full, train=replace(full.train, epochs=20, evaluations=4))
         monkeypatch.setitem(recipes.recipes(), "fusemix", lambda: short)
         cheap_ones = tuple(PresetEncoder(name, (m,)) for m, names in CHEAP.items() for name in names)
-        monkeypatch.setitem(presets.PRESETS, "light", cheap_ones)
+        monkeypatch.setitem(registry.PRESETS, "light", cheap_ones)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the processes that encode with what the tests define
     recordings = tmp_path / "recordings"
     for row in films(recordings, 12):

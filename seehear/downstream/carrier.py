@@ -13,7 +13,7 @@ from seehear.evaluation.embedded import Embedded, embed_latents
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.tables import Clip, LibraryTables
 from seehear.methods.linear import LinearMaps, moments, ridge
-from seehear.methods.tuning import tuned_ridge
+from seehear.methods.tuning import TuningFold, tuned_ridge
 from seehear.nn.unit import unit
 from seehear.runs.evaluate import latents_of
 from seehear.space import SharedSpace
@@ -90,7 +90,7 @@ def to_encoder(known: Placed, library: LibraryTables, name: str) -> Carrier:
     splits = known.data.splits[clips]
     train, val = ({_FROM: x_NE[splits == s], _TO: y_ND[splits == s]} for s in ("train", "val"))
     found = moments(train)
-    maps = tuned_ridge(found, val, hub=_TO) if len(val[_TO]) > 1 else ridge(found, hub=_TO)
+    maps = tuned_ridge(found, [TuningFold(found, val)], hub=_TO) if len(val[_TO]) > 1 else ridge(found, hub=_TO)
     length = float(np.linalg.norm(train[_TO], axis=1).mean())
     return replace(Carrier(modality, _means(known, modality)), maps=maps, length=length)
 

@@ -24,16 +24,15 @@ from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, require
 from seehear.inputs.raw import RawConfig
 from seehear.inputs.raw.reading import views_of
-from seehear.losses.reconstruction import patch_error, unstandardised
 from seehear.media.files import probe
 from seehear.methods.base import Method
 from seehear.methods.diffmavil import DiffusedPatches
 from seehear.methods.mavil import SIDES, MaskedViews, MAViL
 from seehear.nn.diffusion import sample
-from seehear.nn.masked import Standard
+from seehear.nn.masked import Standard, patch_error, unstandardised
 from seehear.nn.mel import EMPHASIS, QUIETEST, KaldiMel
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import joined, take
+from seehear.nn.transformer import joined, take
 from seehear.space import load_method
 from seehear.types import Batch, Bool, Float, Modality, Tensor
 

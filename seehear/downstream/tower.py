@@ -20,8 +20,8 @@ from seehear.methods.classifier import (
     tower_features,
     unneeded,
 )
+from seehear.methods.vatt_layers import Positions, resampled
 from seehear.nn.random import seed_of
-from seehear.nn.tokens import Positions, resampled
 from seehear.types import Batch, Modality, Tensor
 
 
@@ -66,7 +66,7 @@ def classifier(
 ) -> Classifier:
     """A classifier of clips read by `raw`. `settings`: changed settings of the model; `scratch`: random weights instead
     of the trained ones."""
-    from seehear.methods.registry import make_method
+    from seehear.methods.base import make_method
 
     config = _settings(model, raw, learning, settings or {})
     with torch.random.fork_rng(devices=[]):

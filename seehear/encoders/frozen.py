@@ -57,6 +57,7 @@ class FrozenEncoder(Encoder):
         return self
 
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
+        # Loaded outside of inference mode: tensors made inside it could not be trained later.
         network = self.network
         with torch.inference_mode():
             return self.embed(network, prepared).float().cpu().numpy()
@@ -83,7 +84,8 @@ def run_parts(parts: Sequence[Tensor], function: Callable[[Tensor], Tensor], *, 
             yield torch.cat([function(rows) for rows in part.split(at_once)])
         return
     done: list[Tensor] = [parts[0]] * len(parts)
-    for shape in {part.shape[1:] for part in parts}:  # pictures of one shape share a batch
+    # Pictures of one shape share a batch.
+    for shape in {part.shape[1:] for part in parts}:
         own = [n for n, part in enumerate(parts) if part.shape[1:] == shape]
         rows = torch.cat([parts[n] for n in own])
         results = torch.cat([function(some) for some in rows.split(at_once)])
@@ -145,7 +147,8 @@ def pool_time(x_TD: Float[Tensor, "*b t d"], how: str) -> Float[Tensor, "*b p"]:
 STILL = 2.0
 """Mean difference of blocks of pixels, of 255, up to which a frame counts as the one before: the cosine of their
 features is then above 0.95."""
-_BLOCKS = 16  # along each side
+# Blocks along each side of a picture.
+_BLOCKS = 16
 
 
 def like_runs(frames_THWC: np.ndarray) -> Int[np.ndarray, " t"]:

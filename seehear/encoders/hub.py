@@ -19,9 +19,8 @@ from torch import nn
 from seehear.encoders import hub_audio, hub_language, hub_towers, hub_video
 from seehear.encoders.base import Sample, SampleVectors, full_name, read_options
 from seehear.encoders.frozen import FrozenEncoder, like_runs, pool_time, pooled_width, stacked, with_frames
-from seehear.encoders.hub_files import model_folder, refuse_custom_code, weights_hash
 from seehear.encoders.hub_towers import HubOptions, HubTower
-from seehear.encoders.weights import fingerprint
+from seehear.encoders.weights import fingerprint, model_folder, refuse_custom_code, weights_hash
 from seehear.errors import SeehearError, require, unknown
 from seehear.types import Tensor
 
@@ -79,6 +78,7 @@ def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None =
             options = replace(options, **{name: getattr(HubOptions(), name)})
         elif name not in tower.uses:
             raise unknown(f"option of {chosen} encoder {base!r}:", name, general | set(tower.uses))
+    # A modality that could be no other is no part of the name.
     options = replace(options, modality=chosen if len(towers) > 1 else "")
     return HubEncoder(base, tower(folder, config, options), options)
 
@@ -93,6 +93,7 @@ def hub_modalities(base: str) -> tuple[str, ...]:
 def _config(folder: Path) -> Any:
     transformers = require("transformers", "hub")
     try:
+        # Folders are whole by now, so the hub is not asked; code that comes with one is never run.
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise SeehearError(f"{folder} is no model that transformers can read: {str(error).splitlines()[0]}") from error
@@ -100,7 +101,8 @@ def _config(folder: Path) -> Any:
 
 def _towers(config: Any, base: str) -> dict[str, type[HubTower]]:
     if config.model_type in FAMILIES:
-        parts = {"video": "vision_config", "audio": "audio_config"}  # None in folders that were made without them
+        # Each is None in folders that were made without that tower.
+        parts = {"video": "vision_config", "audio": "audio_config"}
         family = FAMILIES[config.model_type]
         return {t.modality: t for t in family if getattr(config, parts.get(t.modality, ""), config) is not None}
     transformers = require("transformers", "hub")
@@ -120,7 +122,8 @@ class HubEncoder(FrozenEncoder):
         self.name, self.modality = full_name(base, options), tower.modality
         self.width = pooled_width(options.time, tower.width())
         settings = options.for_fingerprint() | {"pool": tower.pool}
-        del settings["query"]  # latents are of documents
+        # Latents are of documents.
+        del settings["query"]
         # 2: the folder's prompt for documents is put before them. Fingerprints without one must stay.
         rules = 2 if tower.has_prompt() else 1
         self.fingerprint = fingerprint(weights=weights_hash(tower.folder), rules=rules, **settings)
@@ -156,6 +159,7 @@ class HubEncoder(FrozenEncoder):
         return stacked(pool_time(x_TD.float(), self.options.time) for x_TD in steps)
 
     def encode_parts(self, prepared: Sequence[Any]) -> list[SampleVectors]:
+        # Pooled otherwise than by the mean, a clip is not comparable with one of its frames.
         if not self.tower.by_frame or self.width != self.tower.width():
             return super().encode_parts(prepared)
         with torch.inference_mode(), _precision(self.device):

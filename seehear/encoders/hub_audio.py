@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample
+from seehear.encoders.base import ReadWaveform, Sample
 from seehear.encoders.frozen import run_parts
 from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
-from seehear.encoders.prepare import ReadWaveform
 from seehear.errors import require
 from seehear.types import Tensor
 
@@ -69,6 +68,7 @@ class SpectrogramTower(HubTower):
         self.features = kind.from_dict(read_settings(folder, "feature_extractor"))
 
     def seconds(self) -> float:
+        # Frames are 10 ms apart.
         return self.features.max_length * 0.01
 
     def preparation(self) -> ReadFeatures:
@@ -80,7 +80,8 @@ class SpectrogramTower(HubTower):
 
     def listen(self, model: Any, x: Tensor) -> Tensor:
         output = model(input_values=x, **self.wants)
-        return pool_tokens(self.states(output), self.pool, skip=2)  # the first two stand for class and distillation
+        # The first two tokens stand for class and distillation.
+        return pool_tokens(self.states(output), self.pool, skip=2)
 
 
 class ClapSounds(SpectrogramTower):
@@ -97,7 +98,8 @@ class ClapSounds(SpectrogramTower):
         return self.features.max_length_s
 
     def listen(self, model: Any, x: Tensor) -> Tensor:
-        whole = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)  # no window is longer than the model takes
+        # No window is longer than the model takes.
+        whole = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
         output = model.audio_model(input_features=x, is_longer=whole)
         return model.audio_projection(output.pooler_output) if self.pool == "projected" else output.pooler_output
 
@@ -130,7 +132,8 @@ class WaveTower(HubTower):
     uses = ("time",)
     pools = ("mean",)
     seconds = 30.0
-    shortest = 0.1  # seconds; a shorter sound is followed by silence
+    # Seconds; a shorter sound is followed by silence.
+    shortest = 0.1
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
@@ -147,6 +150,7 @@ class WaveTower(HubTower):
             windows = equal_windows(np.pad(waveform_S, (0, missing)), round(self.seconds * self.rate))
             x_WS = torch.from_numpy(windows).to(device)
             if self.normalise:
+                # The feature extractor's own normalisation, with the population's variance.
                 x_WS = (x_WS - x_WS.mean(1, keepdim=True)) / (x_WS.var(1, correction=0, keepdim=True) + 1e-7).sqrt()
             steps.append(self.states(model(input_values=x_WS, **self.wants)).flatten(0, 1))
         return steps

@@ -17,22 +17,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample
+from seehear.encoders.base import ReadFrames, ReadText, ReadWaveform, Sample
 from seehear.encoders.hub_audio import Features, ReadFeatures, equal_windows
 from seehear.encoders.hub_towers import HubOptions, HubTower, TextTower, pool_tokens, read_settings
 from seehear.encoders.hub_video import PictureSettings
-from seehear.encoders.prepare import ReadFrames, ReadText, ReadWaveform
 from seehear.errors import read_json, require
 from seehear.media.files import VideoSpec
 from seehear.types import Float, Int, Tensor
 
-_SIDE = 384  # pixels of a frame's shorter side: of longer ones only the time grows, by its square
+# Pixels of a frame's shorter side: of longer ones only the time grows, by its square.
+_SIDE = 384
 _INSTRUCTION = "Represent the user's input."
 _QUERY = "Retrieve images or text relevant to the user's query."
 
 
 @dataclass(frozen=True)
-class ReadPatches:
+class _ReadPatches:
     """The window's frames through the model's own picture processor: patches in numpy."""
 
     reader: ReadFrames
@@ -43,20 +43,21 @@ class ReadPatches:
         return dict(self.processor(list(frames_THWC), return_tensors="np", input_data_format="channels_last"))
 
 
-class LanguageText(TextTower):
+class _LanguageText(TextTower):
     """`read` and `pools` of a language model that gives token vectors."""
 
     def part(self, model: Any) -> nn.Module:
         return model.language_model
 
 
-class LanguageMedia(HubTower):
+class _LanguageMedia(HubTower):
     """A step is one input: `before`, tokens that stand for media, `after`."""
 
     processor: ClassVar[str]
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
+        # Its tokenizer and width are used; prompts are put around media by hand.
         self.text = self.text_tower(folder, config, HubOptions(layer=options.layer))
 
     text_tower: ClassVar[type[TextTower]]
@@ -81,7 +82,7 @@ class LanguageMedia(HubTower):
         return [*special[:1], *body, *special[1:]]
 
 
-class LanguagePictures(LanguageMedia):
+class _LanguagePictures(_LanguageMedia):
     modality = "video"
     uses: ClassVar[tuple[str, ...]] = ("frames", "time")
 
@@ -95,7 +96,7 @@ class LanguagePictures(LanguageMedia):
 
     def preparation(self) -> Callable[[Sample], Any]:
         spec = VideoSpec(num_frames=self.options.frames, size=_SIDE, fit="short", interpolation="bicubic")
-        return ReadPatches(ReadFrames(spec=spec), self.pictures)
+        return _ReadPatches(ReadFrames(spec=spec), self.pictures)
 
     def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
         return [self.look(model, {k: torch.as_tensor(v, device=device) for k, v in one.items()}) for one in prepared]
@@ -107,14 +108,14 @@ class LanguagePictures(LanguageMedia):
 # -- EmbeddingGemma 2: the mean over all tokens ------------------------------------------------------------------------
 
 
-class GemmaText(LanguageText):
+class GemmaText(_LanguageText):
     pools = ("mean",)
 
     def width(self) -> int:
         return int(self.config.embedding_dim if self.options.layer == -1 else self.config.hidden_size)
 
 
-class GemmaPictures(LanguagePictures):
+class GemmaPictures(_LanguagePictures):
     pools = ("mean",)
     processor = "Gemma4ImageProcessorPil"
     text_tower = GemmaText
@@ -133,7 +134,7 @@ class GemmaPictures(LanguagePictures):
         return self.vectors(model, tokens_L, len(pixels), **media)
 
 
-class GemmaSounds(LanguageMedia):
+class GemmaSounds(_LanguageMedia):
     """Windows as long as the model takes, 11 s in the published one."""
 
     modality = "audio"
@@ -157,8 +158,10 @@ class GemmaSounds(LanguageMedia):
         steps, marks = [], self.whole
         for features in prepared:
             heard_WF = torch.as_tensor(np.asarray(features["input_features_mask"]), device=device).bool()
-            count = int(heard_WF[0].sum())  # windows of one sound are of one length
-            for _ in range(2):  # the encoder's two convolutions, of stride 2
+            # Windows of one sound are of one length.
+            count = int(heard_WF[0].sum())
+            # The encoder has two convolutions of stride 2.
+            for _ in range(2):
                 count = math.ceil(count / 2)
             body = [marks.boa_token_id, *[marks.audio_token_id] * count, marks.eoa_token_index]
             tokens_L = torch.tensor(self.around(body), device=device)
@@ -177,7 +180,7 @@ def _chat(instruction: str) -> tuple[str, str]:
     return before, "<|im_end|>\n<|im_start|>assistant\n"
 
 
-class QwenText(LanguageText):
+class QwenText(_LanguageText):
     """`prefix` and `query` are the instructions for documents and queries."""
 
     pools = ("last",)
@@ -192,7 +195,7 @@ class QwenText(LanguageText):
         return ReadText(*_chat(self.options.query or _QUERY), clean=self.options.clean)
 
 
-class QwenPictures(LanguagePictures):
+class QwenPictures(_LanguagePictures):
     pools = ("last",)
     processor = "Qwen2VLImageProcessorPil"
     text_tower = QwenText
@@ -212,7 +215,7 @@ class QwenPictures(LanguagePictures):
 # -- PE-AV: Meta's Perception Encoder for sound, film and text in one space --------------------------------------------
 
 
-class PeMedia(HubTower):
+class _PeMedia(HubTower):
     """Sound or film; `projected` is the vector in the space shared with text."""
 
     pools = ("projected", "mean")
@@ -231,7 +234,7 @@ class PeMedia(HubTower):
         return self.states(output).mean(1)
 
 
-class PeSounds(PeMedia):
+class PeSounds(_PeMedia):
     """Windows of up to 30 s, one step each."""
 
     modality = "audio"
@@ -256,7 +259,7 @@ class PeSounds(PeMedia):
         return steps
 
 
-class PeFilms(PeMedia):
+class PeFilms(_PeMedia):
     """A film, one step. The published weights hold a timm model: timm must be installed."""
 
     modality = "video"

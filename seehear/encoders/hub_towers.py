@@ -21,9 +21,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from seehear.encoders.base import CaptionOptions, Sample
+from seehear.encoders.base import CaptionOptions, ReadText, Sample
 from seehear.encoders.frozen import padded_batches
-from seehear.encoders.prepare import ReadText
 from seehear.errors import SeehearError, read_json, require
 from seehear.types import Bool, Float, Tensor
 
@@ -65,6 +64,7 @@ class HubTower(ABC):
         self.pool = options.pool or self.default_pool()
         if self.pool not in self.pools:
             raise SeehearError(f"pool must be one of {', '.join(self.pools)} for this model; got {options.pool!r}")
+        # Models with a decoder count the layers of their encoder under another name.
         layers = int(getattr(self.config, "encoder_layers", 0) or getattr(self.config, "num_hidden_layers", 0))
         if options.layer != -1 and (self.pool == "projected" or not -layers - 1 <= options.layer <= layers):
             reason = "pool=projected is of the last layer" if self.pool == "projected" else f"there are {layers}"
@@ -114,6 +114,7 @@ def pool_tokens(
     if seen_NL is None:
         return x_NLD[:, -1] if how == "last" else x_NLD[:, skip:].mean(1)
     if how == "last":
+        # Tokenizers may pad on either side.
         last = x_NLD.shape[1] - 1 - seen_NL.long().flip(1).argmax(1)
         return x_NLD[torch.arange(len(x_NLD), device=x_NLD.device), last]
     weight_NL1 = seen_NL[..., None].to(x_NLD.dtype)
@@ -180,8 +181,10 @@ class TextTower(HubTower):
 
     def steps(self, model: nn.Module, prepared: Sequence[str], device: str) -> list[Tensor]:
         positions = getattr(self.config, "max_position_embeddings", None) or self.options.length
+        # A tokenizer without a limit claims 10^30 tokens.
         length = min(self.options.length, self.tokenizer.model_max_length, positions)
         ids = self.tokenizer(list(prepared), truncation=True, max_length=length)["input_ids"]
+        # Padding is masked: where a model has no number for it, any will do.
         rows, pad = [torch.tensor(row) for row in ids], self.tokenizer.pad_token_id or 0
         read = lambda tokens, seen: self.read(model, tokens, seen)  # noqa: E731
         return list(padded_batches(rows, read, device=device, at_once=64, pad=pad)[:, None])

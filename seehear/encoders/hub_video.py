@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from seehear.encoders.base import ReadFrames
 from seehear.encoders.frozen import run_parts
 from seehear.encoders.hub_towers import HubOptions, HubTower, pool_tokens, read_settings
-from seehear.encoders.prepare import ReadFrames
 from seehear.errors import SeehearError
 from seehear.media.files import VideoSpec
 from seehear.types import Float, Tensor
 
-_FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+# Pillow's numbers, which preprocessor settings use.
+_FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class PictureSettings:
         crop = _pair(settings.get("crop_size", size)) if settings.get("do_center_crop") else None
         if isinstance(size, dict):
             size = size.get("shortest_edge") or _pair(size)
-        if isinstance(size, int) and crop is None:  # frames of one batch must have one shape
+        # Frames of one batch must have one shape.
+        if isinstance(size, int) and crop is None:
             size = (size, size)
         normalise = settings.get("do_normalize", True)
         return cls(
@@ -78,7 +80,8 @@ class PictureTower(HubTower):
     uses = ("frames", "time")
     pools: ClassVar[tuple[str, ...]] = ("cls", "mean", "last")
     by_frame = True
-    special = 1  # tokens before the patches, besides registers
+    # Tokens before the patches, besides registers.
+    special = 1
 
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
@@ -95,12 +98,14 @@ class PictureTower(HubTower):
         return list(run_parts(clips, lambda frames: self.look(model, self.settings.normalised(frames)), at_once=128))
 
     def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
+        # A joint model holds its tower, another model is one.
         output = getattr(model, "vision_model", model)(pixel_values=pixels_TCHW, **self.wants)
         return self.pooled(model, output)
 
     def pooled(self, model: Any, output: Any) -> Tensor:
         if self.pool == "projected":
             return self.project(model, output)
+        # Some configurations hold None for a model without registers.
         special = self.special and self.special + (getattr(self.config, "num_register_tokens", 0) or 0)
         return pool_tokens(self.states(output), self.pool, skip=special)
 

@@ -32,6 +32,7 @@ class LearningEncoder(nn.Module):
     ):
         super().__init__()
         self.name, self.modality, self.fingerprint = name, m, fingerprint
+        # Names in a ModuleDict may not hold dots.
         self.changes = nn.ModuleDict({key.replace(".", "/"): Change(shape, rank) for key, shape in weights.items()})
         self._encoder: FrozenEncoder | None = None
 
@@ -55,7 +56,8 @@ class LearningEncoder(nn.Module):
                     f"encoder {self.name!r} is not the one this model was trained on (fingerprint "
                     f"{encoder.fingerprint}, then {self.fingerprint}): use the encoder of that time, or train again"
                 )
-            with torch.inference_mode(False):  # else what is loaded to encode could not be trained later
+            # What is loaded inside inference mode, as `encode` is called, could not be trained later.
+            with torch.inference_mode(False):
                 network = encoder.to(device).network
                 for key, change in self.changes.items():
                     register_parametrization(network.get_submodule(key.replace("/", ".")), "weight", change)

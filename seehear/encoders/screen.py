@@ -97,6 +97,7 @@ def _engine(*, side: int, limit: str) -> Any:
 
 
 def _bgr(frame: np.ndarray) -> np.ndarray:
+    # OpenCV's order of colours.
     return np.ascontiguousarray(frame[:, :, ::-1])
 
 

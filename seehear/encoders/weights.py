@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from seehear.errors import SeehearError, read_json
+from seehear.errors import SeehearError, hub_unreachable, read_json, require
 from seehear.types import Tensor
 
 ASSETS = Path(__file__).parent.parent / "assets" / "encoders"
@@ -33,6 +34,7 @@ def pinned(path: Path, sha256: str) -> Path:
     """The path, once its content is what this version of seehear was tested with."""
     if not path.is_file():
         raise SeehearError(f"weights missing: {path}; reinstall the package that brings them")
+    # Other weights would give other vectors under the same fingerprint.
     found = file_hash(path)
     if found != sha256:
         raise SeehearError(
@@ -78,14 +80,17 @@ def write_cache(path: Path, content: bytes | memoryview) -> None:
     """All or nothing. A cache that cannot be written is no reason to stop."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside it and then moved: nobody reads half of it.
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(content)
+        # A file written in place was unreadable in most trials in which its writer was killed.
         os.replace(file.name, path)
 
 
 def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
     """16 hex digits over the names and values of tensors, and over `about`."""
     found = hashlib.blake2b(about.encode(), digest_size=8)
+    # Sorted: the order of a state dict is no part of a model.
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -94,5 +99,115 @@ def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
 
 def fingerprint(**parts: Any) -> str:
     """16 hex digits over hashes of weights and every setting that changes the vector."""
+    # Sorted: the order of arguments is no part of a fingerprint.
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# -- the folder of a transformers model: given, in the hub's cache, or downloaded --------------------------------------
+
+_SETTINGS = ("*.json", "*.txt", "*.model", "1_Pooling/*.json")
+# Settings files that may name Python classes, and their keys that do.
+_NAMING = ("config", "tokenizer_config", "preprocessor_config", "video_preprocessor_config", "processor_config")
+_CLASSES: tuple[str, ...] = ("tokenizer_class", "image_processor_type", "feature_extractor_type")
+_CLASSES += ("video_processor_type", "processor_class")
+# For the hub to answer.
+_SECONDS = 5.0
+
+
+def model_folder(source: str) -> Path:
+    """Folder of a model: `source` itself if it is one, else that of the hub's cache, downloaded only if not there."""
+    if not source:
+        raise SeehearError("'hub:' needs a folder or a hub id after it, as in hub:facebook/dinov2-base")
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise SeehearError(f"{folder} holds no transformers model: there is no config.json in it")
+        return folder
+    # A path that does not exist is not asked of the hub.
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+        raise SeehearError(f"no such folder: {source}")
+    return cached_folder(source) or _download(require("huggingface_hub", "hub"), source)
+
+
+def cached_folder(source: str) -> Path | None:
+    """Folder of a model in the hub's cache; None where it is not there, or only its settings are."""
+    hub = require("huggingface_hub", "hub")
+    try:
+        folder = Path(hub.snapshot_download(source, local_files_only=True, allow_patterns=_patterns(safe=True)))
+    except (OSError, ValueError):
+        return None
+    return folder if _weights(folder) else None
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def _patterns(*, safe: bool) -> list[str]:
+    # Safetensors where there are any: pickled weights can run code.
+    return [*_SETTINGS, "*.safetensors" if safe else "pytorch_model*.bin"]
+
+
+def _download(hub: Any, source: str) -> Path:
+    try:
+        about = hub.model_info(source, timeout=_SECONDS)
+    except hub.errors.RepositoryNotFoundError as error:
+        raise SeehearError(f"{source!r} is neither a folder here nor a public model of the hub") from error
+    # Whatever the hub's network library raises, which changes with its version.
+    except Exception as error:
+        todo = "give the folder of a downloaded model, try again with a network, or take what is packaged"
+        raise hub_unreachable(repr(source), error, f"{todo} (--preset light)") from error
+    safe = any(file.rfilename.endswith(".safetensors") for file in about.siblings or ())
+    # The commit that was looked at: a push in between changes nothing.
+    return Path(hub.snapshot_download(source, revision=about.sha, allow_patterns=_patterns(safe=safe)))
+
+
+def refuse_custom_code(folder: Path) -> None:
+    """Raises `SeehearError` for a folder that needs Python code of its own to be loaded: transformers would ask on the
+    terminal and run it, or ignore it silently and give vectors of another model."""
+    all_settings = {}
+    for path in (folder / f"{name}.json" for name in _NAMING):
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise SeehearError(f"{path} is not JSON ({error}): download the model again") from error
+        all_settings[path.name] = settings if isinstance(settings, dict) else {}
+    model_type = all_settings["config.json"].get("model_type")
+    # `auto_map` alone is no sign of custom code: models that transformers has adopted since still carry it, and are
+    # loaded with transformers' own classes.
+    for name, settings in all_settings.items():
+        if settings.get("auto_map") and (missing := _unknown_class(settings, model_type)):
+            raise SeehearError(
+                f"{folder} wants custom code to be run (auto_map in {name}; transformers has no {missing}), which "
+                "seehear never does: choose a model of a type that transformers itself knows"
+            )
+
+
+def _unknown_class(settings: dict[str, Any], model_type: Any) -> str:
+    """First class named in a settings file that transformers does not have; '' if it has all of them."""
+    transformers = require("transformers", "hub")
+    if str(model_type) not in transformers.CONFIG_MAPPING:
+        return f"model type {model_type!r}"
+    architectures = settings.get("architectures") or []
+    named = architectures if isinstance(architectures, list) else [architectures]
+    named = [str(name) for name in [*named, *(settings[key] for key in _CLASSES if settings.get(key))]]
+    # `getattr` would import each of them, and torchvision with some.
+    own = set(dir(transformers))
+    return next((name for name in named if not {name, name.removesuffix("Fast")} & own), "")
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over the content of the weights and settings of a folder; the same wherever it lies."""
+    weights = _weights(folder)
+    if not weights:
+        raise SeehearError(f"{folder} holds no weights (*.safetensors)")
+    parts = []
+    for path in weights:
+        # The hub's cache names files by their hash.
+        blob = path.resolve()
+        known = re.fullmatch(r"[0-9a-f]{64}", blob.name)
+        parts.append(f"{path.relative_to(folder).as_posix()} {blob.name if known else remembered_hash(blob)}")
+    settings = sorted({path for pattern in _SETTINGS for path in folder.glob(pattern)})
+    parts += [f"{path.relative_to(folder).as_posix()} {file_hash(path)}" for path in settings if path.is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -120,7 +120,8 @@ def find_weights(model: str = "", *, gpu: bool = False) -> WhisperWeights:
     say(f"downloading the speech model {model} from the hub")
     try:
         folder = require("faster_whisper", EXTRA).download_model(model)
-    except Exception as error:  # whatever the hub's network library raises, which changes with its version
+    # Whatever the hub's network library raises, which changes with its version.
+    except Exception as error:
         at_hand = [n for n, packaged in PACKAGED.items() if _is_installed(packaged)]
         others = f"one that is at hand ({', '.join(at_hand)})" if at_hand else PACKAGED["base"].install
         raise SeehearError(
@@ -154,7 +155,8 @@ def _is_installed(packaged: _Packaged) -> bool:
 
 
 def _packaged(name: str) -> WhisperWeights:
-    from seehear.encoders.weights import package_folder, pinned  # not above: workers do without torch
+    # Not at the head of the file: workers do without torch.
+    from seehear.encoders.weights import package_folder, pinned
 
     packaged = PACKAGED[name]
     files = {

@@ -29,8 +29,11 @@ from seehear.errors import SeehearError
 from seehear.npz import open_npz
 from seehear.types import Float
 
-_LARGE = 2**26  # bytes of a file whose index is worth keeping
-_LONGEST_WORD, _LONGEST_LINE = 2000, 2**20  # bytes
+# Bytes of a file whose index is worth keeping.
+_LARGE = 2**26
+# Bytes.
+_LONGEST_WORD, _LONGEST_LINE = 2000, 2**20
+# Bounded numbers of digits: the first line of a file that is no table may be anything.
 _HEADER = re.compile(rb"\s*(\d{1,12})[ \t]+(\d{1,6})[ \t]*\r?\n")
 
 
@@ -58,12 +61,12 @@ class WordFile(ABC):
 
 def open_word_file(path: Path) -> WordFile:
     """The table of a file, by its suffix. Raises `SeehearError` for an unknown one, or a damaged file."""
-    kinds: dict[str, type[MappedFile | ArrayFile]] = {
+    kinds: dict[str, type[_MappedFile | _ArrayFile]] = {
         ".bin": BinaryFile,
-        ".txt": TextFile,
-        ".vec": TextFile,
-        ".npz": NumpyFile,
-        ".safetensors": TensorFile,
+        ".txt": _TextFile,
+        ".vec": _TextFile,
+        ".npz": _NumpyFile,
+        ".safetensors": _TensorFile,
     }
     if not path.is_file():
         raise SeehearError(f"no such file of word vectors: {path}")
@@ -75,7 +78,7 @@ def open_word_file(path: Path) -> WordFile:
 # -- word2vec's formats ------------------------------------------------------------------------------------------------
 
 
-class MappedFile(WordFile):
+class _MappedFile(WordFile):
     """A file in memory only where it is read."""
 
     def __init__(self, path: Path):
@@ -110,6 +113,7 @@ class MappedFile(WordFile):
         for i in range(int(np.searchsorted(hashes, number)), len(hashes)):
             if hashes[i] != number:
                 return None
+            # Two words may share a hash: the record itself decides.
             if (vector := self._at(int(places[i]), name)) is not None:
                 if not np.isfinite(vector).all():
                     raise SeehearError(f"{self.path}: the vector of {word!r} has numbers that are not finite")
@@ -129,6 +133,7 @@ class MappedFile(WordFile):
             index = np.load(kept, mmap_mode="r", allow_pickle=False)
             if index.ndim == 2 and len(index) == 2 and index.dtype == np.uint64:
                 return index
+        # A kept index that is missing or damaged is made anew.
         except (OSError, ValueError):
             pass
         index, content = self._indexed(), io.BytesIO()
@@ -150,7 +155,7 @@ class MappedFile(WordFile):
         return (int(said[1]), int(said[2]), said.end()) if said else None
 
 
-class BinaryFile(MappedFile):
+class BinaryFile(_MappedFile):
     """GoogleNews-vectors-negative300.bin and its kind."""
 
     def _header(self) -> tuple[int | None, int, int]:
@@ -188,7 +193,7 @@ class BinaryFile(MappedFile):
         return np.frombuffer(self._bytes[begin : begin + 4 * self.width], "<f4").astype(np.float32)
 
 
-class TextFile(MappedFile):
+class _TextFile(_MappedFile):
     """word2vec, fastText and GloVe as text."""
 
     def _header(self) -> tuple[int | None, int, int]:
@@ -223,7 +228,8 @@ class TextFile(MappedFile):
 
     def _at(self, place: int, word: bytes) -> np.ndarray | None:
         fields = self._line(place).split(b" ")
-        if fields[0] != word or len(fields) != self.width + 1:  # more fields: GloVe has words with spaces
+        # More fields: GloVe has words with spaces.
+        if fields[0] != word or len(fields) != self.width + 1:
             return None
         try:
             return np.array([float(field) for field in fields[1:]], np.float32)
@@ -240,7 +246,7 @@ def _hash(word: bytes) -> bytes:
 # -- arrays ------------------------------------------------------------------------------------------------------------
 
 
-class ArrayFile(WordFile):
+class _ArrayFile(WordFile):
     """Words and the array of their vectors; `row` reads one."""
 
     def __init__(self, path: Path):
@@ -248,6 +254,7 @@ class ArrayFile(WordFile):
         if len(shape) != 2 or shape[0] != len(words) or not words:
             raise SeehearError(f"{path}: {len(words):,} words need `vectors` of as many rows; got {tuple(shape)}")
         self.width, self._row = int(shape[1]), row
+        # Reversed: of a repeated word the first place stays.
         self._number = {word: n for n, word in reversed(list(enumerate(words)))}
 
     @abstractmethod
@@ -265,12 +272,13 @@ class ArrayFile(WordFile):
         return iter(sorted(self._number, key=self._number.__getitem__))
 
 
-class NumpyFile(ArrayFile):
+class _NumpyFile(_ArrayFile):
     def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
         try:
             with open_npz(path) as arrays:
                 words, vectors = arrays["words"], arrays["vectors"]
-        except Exception as error:  # zip, zlib and numpy each have their own
+        # Zip, zlib and numpy each have errors of their own.
+        except Exception as error:
             raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error
         if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f":
             raise SeehearError(
@@ -279,16 +287,18 @@ class NumpyFile(ArrayFile):
         return words.tolist(), vectors.shape, vectors.__getitem__
 
 
-class TensorFile(ArrayFile):
+class _TensorFile(_ArrayFile):
     def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
         from safetensors import safe_open
 
         try:
             file = safe_open(path, framework="pt")
             words, vectors = json.loads((file.metadata() or {})["words"]), file.get_slice("vectors")
-        except Exception as error:  # its own kind, JSON's, and a key that is missing
+        # An error of its own kind, of JSON, or a key that is missing.
+        except Exception as error:
             why = str(error).splitlines()[0]
             raise SeehearError(f"{path} is no .safetensors with `vectors` and, as metadata, `words`: {why}") from error
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise SeehearError(f"{path}: the metadata `words` must be a JSON list of text")
+        # A slice of one row: only its bytes are read.
         return words, vectors.get_shape(), lambda row: vectors[row : row + 1][0].float().numpy()

@@ -16,16 +16,16 @@ from typing import Self
 
 import numpy as np
 
-from seehear.encoders.base import Encoder, Sample, full_name
+from seehear.encoders.base import Encoder, ReadText, Sample, full_name
 from seehear.encoders.minilm import MiniLM, TextOptions
-from seehear.encoders.prepare import ReadText
 from seehear.encoders.weights import fingerprint, remembered_hash
 from seehear.encoders.wordfiles import WordFile, open_word_file
 from seehear.errors import SeehearError
 from seehear.types import Float
 
 _WORD = re.compile(r"[\w']+")
-_REMEMBERED = 50_000  # vectors of words: 80 MB
+# Vectors of words: 80 MB.
+_REMEMBERED = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +52,16 @@ class Words(Encoder):
         self.options, self.name = options, full_name(base, options)
         source = base.removeprefix("words:")
         self._minilm = MiniLM(TextOptions()) if source == "minilm" else None
-        self._table: WordFile | MiniLMWords
+        self._table: WordFile | _MiniLMWords
         if self._minilm is not None:
-            self._table, made_of = MiniLMWords(self._minilm), self._minilm.fingerprint
+            self._table, made_of = _MiniLMWords(self._minilm), self._minilm.fingerprint
         else:
             if not source:
                 raise SeehearError("'words:' needs a table after it: words:minilm, or words:PATH of a word2vec file")
             self._table, made_of = open_word_file(Path(source).expanduser()), remembered_hash(Path(source).expanduser())
         self.shape = (options.max, self._table.width)
         self.width = options.max * self._table.width
+        # `rules` goes up when texts are cut into words otherwise: stored latents are then another encoder's.
         self.fingerprint = fingerprint(words=made_of, rules=1, **asdict(options))
 
     def to(self, device: str) -> Self:
@@ -76,6 +77,7 @@ class Words(Encoder):
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
         known = [list(islice(self._known(text), self.options.max)) for text in prepared]
+        # Each word is encoded once, however many texts have it.
         distinct = sorted({word for words in known for word in words})
         number = {word: n for n, word in enumerate(distinct)}
         vectors_ND = self._table.vectors(distinct)
@@ -93,7 +95,7 @@ class Words(Encoder):
                 yield word.lower()
 
 
-class MiniLMWords:
+class _MiniLMWords:
     """MiniLM's vector of each word as a text of its own, which says more of a word than its word pieces do."""
 
     def __init__(self, encoder: MiniLM):

@@ -41,9 +41,12 @@ ASSET = "wordtower.safetensors"
 SHA256 = "a3af2f619c1a40217ca231bd1493a60bc2bd651b8ef0c78bf49855d1546f6b1f"
 CLASSES, BASIS = 1000, 384
 WIDTH = 3 * BASIS
-SHARPNESS = 0.03  # of the softmax over cosines of texts
-CODE_TEMPERATURE, NAME_TEMPERATURE = 4.0, 2.0  # of the softmax over logits
-SPREADS = (0.133, 0.100, 0.042)  # standard deviation of each part's cosine over development pictures and texts
+# Of the softmax over cosines of texts.
+SHARPNESS = 0.03
+# Of the softmax over logits.
+CODE_TEMPERATURE, NAME_TEMPERATURE = 4.0, 2.0
+# Standard deviation of each part's cosine over development pictures and texts.
+SPREADS = (0.133, 0.100, 0.042)
 
 
 def classifier() -> tuple[Float[Tensor, "c d"], Float[Tensor, " d"]]:
@@ -148,7 +151,8 @@ class WordTower(FrozenEncoder):
         elif options.modality == "text":
             self.modality = "text"
             self.source = MiniLM(TextOptions())
-            options = WordTowerOptions(modality="text")  # frames are the other side's
+            # Frames are the other side's.
+            options = WordTowerOptions(modality="text")
         else:
             raise SeehearError(
                 "encoder 'wordtower' encodes video and text: add #modality=video or #modality=text"
@@ -156,7 +160,8 @@ class WordTower(FrozenEncoder):
             )
         self.name = full_name("wordtower", options)
         settings = asdict(options)
-        if self.modality == "text":  # of no effect there: the vectors of texts are those of the first version
+        # Of no effect there: the vectors of texts are those of the first version.
+        if self.modality == "text":
             settings |= {"frames": 8, "size": 160}
         self.fingerprint = fingerprint(weights=[SHA256, PICTURES_SHA256], source=self.source.fingerprint, **settings)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from seehear.encoders import Encoder
-from seehear.encoders.presets import preset_encoders, strongest_at_hand
+from seehear.encoders.registry import preset_encoders, strongest_at_hand
 from seehear.errors import SeehearError, refusal
 from seehear.folders.indexes import Spaces, index_frozen, index_learned
 from seehear.folders.standing import Pace, Standing, State

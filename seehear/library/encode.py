@@ -18,7 +18,7 @@ import numpy as np
 
 from seehear.encoders import Encoder, load_towers
 from seehear.encoders.base import Sample, SampleVectors
-from seehear.encoders.presets import describe, preset_encoders, strongest_at_hand
+from seehear.encoders.registry import describe, preset_encoders, strongest_at_hand
 from seehear.errors import SeehearError
 from seehear.library.current import NO_FRAMES, OTHER_MAKER, frame_item, is_frame, why_stale
 from seehear.library.engines import (

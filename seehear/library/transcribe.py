@@ -21,8 +21,7 @@ from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript, Word
-from seehear.media.files import read_window
-from seehear.media.sound import AudioSpec
+from seehear.media.files import AudioSpec, read_window
 
 # Version of the code that turns segments into lines. Another version reads all recordings again.
 _VERSION = "2"

@@ -1,3 +1,3 @@
-"""Losses shared by methods, as pure functions of tensors: contrastive, clustering, reconstruction.
-Imports: nn, distributed.
+"""Losses shared by methods, as pure functions of tensors: contrastive ones, and the pairs that are no negatives.
+Imports: types.
 """

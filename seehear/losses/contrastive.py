@@ -18,31 +18,25 @@ than the plain form, which is bound by its traffic over B x B numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from seehear.losses.overlap import Overlap, join, same_group
-from seehear.losses.zero import zero_of
-from seehear.types import Bool, Float, Modality, Tensor
+from seehear.types import Bool, Float, Int, Modality, Tensor
 
-__all__ = [
-    "Overlap",
-    "Pairwise",
-    "info_nce",
-    "join",
-    "pairwise",
-    "same_group",
-]
-
-_DENSE_UP_TO = 1024  # rows, or as many as rows are wide: the matrix is then 4 MB, or no larger than what it is made of
+# Rows, or as many as rows are wide: the matrix is then 4 MB, or no larger than what it is made of.
+_DENSE_UP_TO = 1024
+# Rows: on a CPU 128 to 512 are best, 2,048 take 15 % longer.
 _TILE = 256
-_LARGEST_LOGIT = 64.0  # e^64 = 6e27: sums over any batch stay far inside fp32
-_CUDA_TILE_NUMBERS = 2**25  # on a GPU launches cost more than memory: 128 MB a tile
+# e^64 = 6e27: sums over any batch stay far inside fp32.
+_LARGEST_LOGIT = 64.0
+# On a GPU launches cost more than memory: 128 MB a tile.
+_CUDA_TILE_NUMBERS = 2**25
 
 PairLoss = Callable[..., Tensor]
 """loss(x_BE, y_BE, exclude=...) -> scalar."""
@@ -65,6 +59,7 @@ def info_nce(
     length 1, so that no logit can be large.
     """
     _check(x_BE, y_BE, exclude)
+    # At small tau logits reach hundreds, and half precision would lose their differences.
     sums = torch.promote_types(x_BE.dtype, torch.float32)
     tau = torch.as_tensor(temperature, dtype=sums, device=x_BE.device)
     if tile is None and len(x_BE) <= max(_DENSE_UP_TO, x_BE.shape[1]):
@@ -75,7 +70,7 @@ def info_nce(
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
     tile = tile or (max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE)
-    tiles = Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
+    tiles = _Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
     return _Tiled.apply(x_BE, y_BE, tau, tiles)
 
 
@@ -108,6 +103,7 @@ def pairwise(
         if len(rows) < 2:
             continue
         whole = len(rows) == len(z[p])
+        # Indexing copies: spared where every row has both.
         x, y = (z[p], z[q]) if whole else (z[p][rows], z[q][rows])
         overlap = exclude(p, q) if exclude is not None else None
         if overlap is not None and not whole:
@@ -134,7 +130,7 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class Tiles:
+class _Tiles:
     """Settings of the tiled computation."""
 
     rows: int
@@ -150,7 +146,7 @@ class Tiles:
 
 class _Tiled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, tau: Tensor, tiles: Tiles) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, tau: Tensor, tiles: _Tiles) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             loss, row_log, col_log = _Work(x, y, tau, tiles).sums()
         ctx.save_for_backward(x, y, tau, row_log, col_log)
@@ -158,6 +154,7 @@ class _Tiled(torch.autograd.Function):
         return loss
 
     @staticmethod
+    # The gradients are written out below: they have no graph of their own.
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, y, tau, row_log, col_log = ctx.saved_tensors
@@ -171,11 +168,12 @@ class _Tiled(torch.autograd.Function):
 class _Work:
     """The tiles of one batch."""
 
-    def __init__(self, x: Tensor, y: Tensor, tau: Tensor, tiles: Tiles):
+    def __init__(self, x: Tensor, y: Tensor, tau: Tensor, tiles: _Tiles):
         self.sum = torch.promote_types(x.dtype, torch.float32)
         self.x, self.tau = x.to(self.sum), tau.to(self.sum)
         self.exclude, self.tile, self.margin = tiles.exclude, tiles.rows, tiles.margin
-        self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)  # raw products: no copy
+        # Raw products (tau 1) need no scaled copy.
+        self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)
         self.y = y.to(tiles.product)
         self.bounded = tiles.unit and bool(1 / self.tau <= _LARGEST_LOGIT)
 
@@ -251,3 +249,96 @@ def mms(
     # Without autocast: raw products have no bound, and bf16 would keep three digits of them.
     with torch.autocast(x_BE.device.type, enabled=False):
         return 2 * info_nce(x_BE, y_BE, temperature, margin=margin, unit=False, exclude=exclude, tile=tile)
+
+
+def zero_of(tensors: Iterable[Tensor]) -> Float[Tensor, ""]:
+    """Zero with the graph of all these tensors: `backward` works when every term of a loss is skipped, and gives their
+    parameters gradients of zero."""
+    return torch.stack([x[:0].sum() for x in tensors]).sum()
+
+
+# -- rows that are no negatives of each other --------------------------------------------------------------------------
+
+# Rows that are no negatives of each other: two captions of one picture, one caption of two clips, two mixed rows that
+# share most of what they are made of.
+#
+# A row is a blend  weight * first + (1 - weight) * second  of two sources; an unmixed row has first = second. Two rows
+# overlap by the weight they share:  o = sum over their sources of min(weight in r, weight in c) [same source].
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Off-diagonal pairs of rows that overlap by at least `threshold`, found tile by tile."""
+
+    first_NB: Int[Tensor, "n b"]
+    """Numbers of the first source of each row. Each of the n lines is one way of being the same: the same recording,
+    the same caption. A pair is excluded when any of them says so."""
+    second_NB: Int[Tensor, "n b"]
+    weight_B: Float[Tensor, " b"]
+    """How much of the first source is in each row."""
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.first_NB.shape == self.second_NB.shape == (self.first_NB.shape[0], *self.weight_B.shape):
+            raise ValueError(
+                f"sources must be (n, B) with weights (B,); got {tuple(self.first_NB.shape)}, "
+                f"{tuple(self.second_NB.shape)} and {tuple(self.weight_B.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.weight_B)
+
+    def select(self, rows: Tensor) -> Overlap:
+        """The overlap of some rows, given by their numbers."""
+        return Overlap(self.first_NB[:, rows], self.second_NB[:, rows], self.weight_B[rows], self.threshold)
+
+    def pairs(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """The excluded pairs of a tile: row numbers counted from the tile's first row, and column numbers. A pair may
+        come more than once. Costs as much as there are sources in common, not rows times columns."""
+        found = [self._pairs(way, rows.start, min(rows.stop, len(self))) for way in self._ways]
+        return torch.cat([i for i, _ in found]), torch.cat([j for _, j in found])
+
+    def _pairs(self, way: _Way, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        # Every source of the tile's rows, against every row that has the same source: left and right.
+        mine = way.source_2B.view(2, -1)[:, start:stop].reshape(-1)
+        counts = way.count[mine]
+        left = torch.repeat_interleave(counts)
+        within = torch.arange(len(left), device=left.device) - (counts.cumsum(0) - counts)[left]
+        right = way.order_2B[way.start[mine][left] + within]
+        i, j = left % (stop - start), right % len(self)
+        other = i + start != j
+        left, right, i, j = left[other], right[other], i[other], j[other]
+        weight_2B = torch.cat([self.weight_B, 1 - self.weight_B])
+        of_mine = weight_2B.view(2, -1)[:, start:stop].reshape(-1)
+        shared = weight_2B.new_zeros((stop - start) * len(self) if len(i) else 0)
+        shared.index_add_(0, i * len(self) + j, torch.minimum(of_mine[left], weight_2B[right]))
+        enough = shared[i * len(self) + j] >= self.threshold
+        return i[enough], j[enough]
+
+    @cached_property
+    def _ways(self) -> list[_Way]:
+        return [_Way.of(torch.cat(sources)) for sources in zip(self.first_NB, self.second_NB, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """All sources, first ones then second ones, found again by their number."""
+
+    source_2B: Tensor
+    """Index of each among the distinct sources."""
+    order_2B: Tensor
+    """Positions sorted by their source."""
+    start: Tensor
+    """Start of each source's positions in `order_2B`."""
+    count: Tensor
+
+    @classmethod
+    def of(cls, number_2B: Tensor) -> _Way:
+        _, source, count = torch.unique(number_2B, return_inverse=True, return_counts=True)
+        return cls(source, source.argsort(stable=True), count.cumsum(0) - count, count)
+
+
+def same_group(*group_B: Int[Tensor, " b"]) -> Overlap:
+    """Unmixed rows: a pair is excluded when the rows share a number in any of the given groupings."""
+    group_NB = torch.stack(group_B)
+    return Overlap(group_NB, group_NB, torch.ones(group_NB.shape[1], device=group_NB.device))

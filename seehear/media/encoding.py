@@ -1,4 +1,5 @@
-"""Windows of media files encoded into new files: H.264 at a steady rate, and sound in the codec of the container.
+"""New media files: windows of others, as H.264 at a steady rate and sound in the codec of the container; and media held
+in memory, without loss.
 
 A track is an iterator of packets whose stream was added to the container before the first packet is written. Pictures
 and samples are read as they are encoded: a film of two hours takes the memory of a few frames.
@@ -7,7 +8,7 @@ and samples are read as they are encoded: a film of two hours takes the memory o
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -19,8 +20,8 @@ import numpy as np
 
 from seehear.errors import DecodeError, SeehearError, refusal, require
 from seehear.media.container import Media, frame_rate, opened
+from seehear.media.files import channels
 from seehear.media.frames import VideoSpec, stream_pictures
-from seehear.media.sound import channels
 
 Track = Iterator[Any]
 """Packets of one stream, in the order of their `dts`."""
@@ -44,7 +45,8 @@ def written(out: str, container: str) -> Iterator[Any]:
             yield file
         part.replace(out)
     except (require("av").FFmpegError, OSError) as error:
-        if (why := refusal(error)) is not None:  # any other error is the source's
+        # Any other error is the source's.
+        if (why := refusal(error)) is not None:
             raise SeehearError(f"{out} cannot be written: {why}") from error
         raise
     finally:
@@ -116,7 +118,8 @@ def encoded_sound(file: Any, media: Media, start: float, end: float, codec: str)
     coder.layout = "mono" if first[1].layout.nb_channels == 1 else "stereo"
 
     def packets() -> Track:
-        like, position = first[1], 0  # the coder converts the decoder's format, rate and layout to its own
+        # The coder converts the decoder's format, rate and layout to its own.
+        like, position = first[1], 0
         form, layout = like.format.name.rstrip("p") + "p", like.layout.name
         for samples_CS in _continuous(media, chain([first], frames), start, end):
             part = np.ascontiguousarray(samples_CS)
@@ -137,7 +140,8 @@ def _continuous(media: Media, frames: Iterator[tuple[float, Any]], start: float,
         alike = frame.sample_rate, len(samples_CS), samples_CS.dtype
         if kind is None:
             kind, rate, position, stop = alike, alike[0], round(start * alike[0]), round(end * alike[0])
-        if alike != kind:  # a stream whose format changes: the first one is kept
+        # A stream whose format changes: the first one is kept.
+        if alike != kind:
             media.corrupt += 1
             continue
         at = round(time * rate)
@@ -153,3 +157,86 @@ def _continuous(media: Media, frames: Iterator[tuple[float, Any]], start: float,
         if samples_CS.shape[1]:
             yield samples_CS
             position += samples_CS.shape[1]
+
+
+# -- media held in memory ----------------------------------------------------------------------------------------------
+
+# Media held in memory, written without loss into files (PNG, 32-bit float WAV, FFV1), which then go through the same
+# decoding and resizing as any other.
+
+FPS = 24.0
+"""Frames a second of videos that come without times, as in transformers."""
+
+
+def write_picture(value: Any, path: Path) -> str:
+    """The path of a PNG of a PIL image or of an array: (H, W, 3), (3, H, W) or (H, W), uint8 or floats in [0, 1]."""
+    image = value if hasattr(value, "convert") else require("PIL.Image").fromarray(_pixels(value))
+    image.convert("RGB").save(path.with_suffix(".png"))
+    return str(path.with_suffix(".png"))
+
+
+def write_sound(value: Any, path: Path) -> str:
+    """The path of a WAV of {"array", "sampling_rate"} or a torchcodec decoder. Channels, (C, S), are averaged; integers
+    count as the full range of their type."""
+    if hasattr(value, "get_all_samples"):
+        found = value.get_all_samples()
+        value = {"array": found.data, "sampling_rate": found.sample_rate}
+    if not isinstance(value, Mapping) or value.get("sampling_rate") is None:
+        raise SeehearError('sound as an array needs its rate: give {"array": ..., "sampling_rate": 16000}')
+    array, rate = np.asarray(value["array"]), int(value["sampling_rate"])
+    if np.issubdtype(array.dtype, np.integer):
+        array = array / float(np.iinfo(array.dtype).max)
+    if array.ndim not in (1, 2) or not array.size:
+        raise SeehearError(f"sound must be (samples,) or (channels, samples); got {array.shape}")
+    plane = np.ascontiguousarray(array if array.ndim == 1 else array.mean(axis=0), np.float32)[None]
+    av, out = require("av"), str(path.with_suffix(".wav"))
+    with av.open(out, "w") as file:
+        stream = file.add_stream("pcm_f32le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(plane, format="flt", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return out
+
+
+def write_video(value: Any, path: Path) -> str:
+    """The path of an MKV of {"array", "video_metadata"}, a torchcodec decoder, a list of images, or an array:
+    (T, 3, H, W) or (T, H, W, 3), uint8 or floats in [0, 1]."""
+    fps = FPS
+    if isinstance(value, Mapping):
+        fps = float((value.get("video_metadata") or {}).get("fps") or FPS)
+        value = value["array"]
+    if hasattr(value, "get_frames_in_range"):
+        fps, value = float(value.metadata.average_fps or FPS), value.get_frames_in_range(0, len(value)).data
+    if isinstance(value, Sequence):
+        frames = [_pixels(np.asarray(f.convert("RGB")) if hasattr(f, "convert") else f) for f in value]
+    else:
+        array = np.asarray(value)
+        if array.ndim != 4:
+            raise SeehearError(f"a video must be (frames, 3, height, width); got {array.shape}")
+        frames = [_pixels(frame) for frame in array]
+    if not frames:
+        raise SeehearError("a video without frames")
+    av, out = require("av"), str(path.with_suffix(".mkv"))
+    with av.open(out, "w") as file:
+        stream = file.add_stream("ffv1", rate=Fraction(fps).limit_denominator(1001))
+        # RGB: conversion to YUV would round.
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "bgr0"
+        for pixels in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode(None))
+    return out
+
+
+def _pixels(value: Any) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    pixels = np.asarray(value)
+    if pixels.ndim == 2:
+        pixels = np.stack([pixels] * 3, axis=-1)
+    if pixels.ndim == 3 and pixels.shape[-1] != 3 and pixels.shape[0] == 3:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim != 3 or pixels.shape[-1] != 3:
+        raise SeehearError(f"a picture must be (height, width, 3) or (3, height, width); got {np.shape(value)}")
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = np.rint(pixels.clip(0, 1) * 255)
+    return np.ascontiguousarray(pixels, dtype=np.uint8)

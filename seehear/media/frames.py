@@ -92,7 +92,8 @@ def read_frames(media: Media, start: float, end: float, spec: VideoSpec) -> tupl
         """True for frames that are on show before the window, or between the targets."""
         if at < early or targets is None or seconds <= 0:
             return at < early
-        following = bisect_left(wanted, at - seconds)  # a frame's length to either side: times may be rounded
+        # A frame's length to either side: times may be rounded.
+        following = bisect_left(wanted, at - seconds)
         return following == len(wanted) or wanted[following] > at + 2 * seconds
 
     skippable, lost = media.video.codec_context.name in _SKIPPABLE, media.corrupt
@@ -197,11 +198,13 @@ class _Shaper:
     def __init__(self, spec: VideoSpec, media: Media):
         av = require("av")
         self.spec, self._path = spec, media.path
+        # One scaler for a window: a new one a frame, as `frame.to_ndarray` makes, takes up to 1.7 times as long.
         self._scaler, self._packer = (av.video.reformatter.VideoReformatter() for _ in range(2))
         self._method = av.video.reformatter.Interpolation[spec.interpolation.upper()]
         self._shape: tuple[int, int] | None = None
 
     def __call__(self, frame: Any) -> np.ndarray:
+        # PyAV says how a picture is turned and does not turn it.
         turns = round(frame.rotation / 90) % 4
         if self._shape is None:
             upright = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)

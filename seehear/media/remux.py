@@ -143,9 +143,11 @@ class _CutWriter:
             until = max(until, time + _lasts(packet))
             if packet.dts is not None and media.seconds(packet.dts, media.video) > self.start:
                 break
-        if until <= self.start:  # the film is over
+        # The film is over before the window.
+        if until <= self.start:
             return
-        if shown > -math.inf:  # else the film begins later
+        # Else the film begins later.
+        if shown > -math.inf:
             if self.start - keyframe > _MOST_BEFORE:
                 raise _NotCopied
             # The start moves to the frame that is on show: between two frames, players would disagree.
@@ -172,7 +174,8 @@ class _CutWriter:
         source = media.stream(kind)
         stream = self.file.add_stream_from_template(source, opaque=True)
         if _codec(source) == "hevc":
-            stream.codec_context.codec_tag = "hvc1"  # Apple's players know no other
+            # Apple's players know no other tag.
+            stream.codec_context.codec_tag = "hvc1"
         packets = _decodable(_stamped(media.keyed(kind, first)), first)
         if kind == "audio":
             packets = _by_samples(packets, source)
@@ -243,7 +246,8 @@ def _by_samples(packets: Timed, stream: Any) -> Timed:
 def _moved(packets: Timed, stream: Any, origin: float, start: float, end: float) -> Track:
     """Packets of `stream` that are shown before `end` seconds, with times from `start` on; earlier ones are negative,
     which an edit list hides."""
-    later: list[Any] = []  # shown behind the end; written only if one that is shown before it follows, and needs them
+    # Shown behind the end: written only if a packet that is shown before it follows, and needs them.
+    later: list[Any] = []
     for time, packet in packets:
         if float(packet.dts * packet.time_base) - origin >= end:
             return

@@ -17,7 +17,7 @@ import numpy as np
 
 from seehear.errors import DecodeError, require
 from seehear.media.container import Media, frame_rate, opened
-from seehear.media.sound import channels, mono
+from seehear.media.files import channels, mono
 
 STEP = 0.1
 """Seconds of a value of `loudness`."""
@@ -36,14 +36,17 @@ _APART, _FAR = 1.0, 12.0
 _KEYS_DIFFER, _COLOURS_DIFFER = 24, 0.4
 # A cut is a difference of two frames of at least `_CUT` that is `_OVER` times the mean of its neighbours.
 _CUT, _OVER = 12, 3
-_NEIGHBOURS = 8  # frames on either side
+# Frames on either side.
+_NEIGHBOURS = 8
 # Pixels of one film that are decoded between key frames: some 100 s of one core, 40 minutes of restless 1080p. In what
 # is left, key frames that clearly differ are cuts. A bound on time alone would cut differently on slower machines.
 _MOST_PIXELS = 10**11
 # Times `_KEYS_DIFFER` and `_COLOURS_DIFFER`.
 _CLEARLY = 2
-_LONGEST = 60.0  # seconds of a stretch
-_CONTEXT = 0.5  # seconds read behind a stretch, so that its last cut has neighbours
+# Seconds of a stretch.
+_LONGEST = 60.0
+# Seconds read behind a stretch, so that its last cut has neighbours.
+_CONTEXT = 0.5
 
 # `_difference` of two pictures of which every pixel differs by one in one plane.
 _SCALE = _GRID * _GRID * 4

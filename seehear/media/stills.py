@@ -41,13 +41,14 @@ def is_picture(path: str | Path) -> bool:
         try:
             with require("PIL.Image").open(path) as image:
                 return not getattr(image, "is_animated", False)
-        except Exception:  # `read_picture` says what is wrong with it
+        # `read_picture` says what is wrong with it.
+        except Exception:
             return True
     webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-    return head.startswith(_MAGIC) or webp or head[4:12] == b"ftypavif" or is_heif(head)
+    return head.startswith(_MAGIC) or webp or head[4:12] == b"ftypavif" or _is_heif(head)
 
 
-def is_heif(head: bytes) -> bool:
+def _is_heif(head: bytes) -> bool:
     """Whether the first 12 bytes are those of a HEIF picture. Sequences of pictures (`hevc`, `msf1`) are films."""
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
@@ -71,9 +72,9 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
     Image, ImageOps = require("PIL.Image"), require("PIL.ImageOps")
     try:
         with open(path, "rb") as opened:
-            heif = is_heif(opened.read(16))
+            heif = _is_heif(opened.read(16))
         if heif:
-            image = Heif.of(path).decode()
+            image = _Heif.of(path).decode()
             return image, (image.height, image.width)
         with Image.open(path) as file:
             width, height = file.size
@@ -90,7 +91,8 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
         return ImageOps.exif_transpose(image), (height, width)
     except DecodeError:
         raise
-    except Exception as error:  # Pillow raises whatever its readers trip over
+    # Pillow raises whatever its readers trip over.
+    except Exception as error:
         raise DecodeError(f"{path}: is no picture that can be read ({reason(error)})") from error
 
 
@@ -101,7 +103,8 @@ def _silent_stderr() -> Iterator[None]:
     with _STDERR, open(os.devnull, "wb") as nowhere:
         try:
             stderr = os.dup(2)
-        except OSError:  # there is no terminal
+        # There is no terminal.
+        except OSError:
             yield
             return
         os.dup2(nowhere.fileno(), 2)
@@ -145,17 +148,21 @@ def _decoder_bytes(file: Any) -> int:
     """Memory that the decoder of a format holds besides the picture, in bytes."""
     pixels = file.width * file.height
     if file.format == "WEBP":
-        return 14 * pixels  # two canvases, and a copy of one
+        # Two canvases, and a copy of one.
+        return 14 * pixels
     if file.format == "AVIF":
-        return 12 * pixels  # planes of up to 16 bits, and a copy
+        # Planes of up to 16 bits, and a copy.
+        return 12 * pixels
     if file.format in ("JPEG", "MPO") and _has_several_scans(file):
         parts = [h * v for _, h, v, _ in file.layer]
-        return 2 * pixels * sum(parts) // max(parts)  # all coefficients, whatever is read of them
+        # All coefficients, whatever is read of them.
+        return 2 * pixels * sum(parts) // max(parts)
     if file.format == "TIFF":
         bits = sum(file.tag_v2.get(258, (1,)))
         rows = min(file.tag_v2.get(278, file.tag_v2.get(323, file.height)), file.height)
         turned = pixels * 4 if file.tag_v2.get(274, 1) != 1 else 0
-        return max(turned, bits * file.width * rows // 8)  # a strip, or a row of tiles
+        # A strip, or a row of tiles.
+        return max(turned, bits * file.width * rows // 8)
     return 0
 
 
@@ -166,10 +173,13 @@ def _has_several_scans(jpeg: Any) -> bool:
     at = jpeg.fp.tell()
     try:
         jpeg.fp.seek(2)
-        while (marker := jpeg.fp.read(2)) != b"\xff\xda":  # start of scan
+        # To the start of the first scan.
+        while (marker := jpeg.fp.read(2)) != b"\xff\xda":
             if marker[:1] != b"\xff":
-                return True  # of an order that Pillow alone understands: the most that it may need
-            if marker[1] == 0xFF:  # padding
+                # Of an order that Pillow alone understands: the most that it may need.
+                return True
+            # Padding.
+            if marker[1] == 0xFF:
                 jpeg.fp.seek(-1, os.SEEK_CUR)
                 continue
             jpeg.fp.seek(int.from_bytes(jpeg.fp.read(2), "big") - 2, os.SEEK_CUR)
@@ -206,7 +216,7 @@ _HEAD = 2**20
 
 
 @dataclass(frozen=True)
-class Heif:
+class _Heif:
     """The main picture of a file, as its boxes describe it."""
 
     path: str | Path
@@ -219,7 +229,7 @@ class Heif:
     """Properties `clap`, `irot` and `imir`, in the order in which they apply."""
 
     @classmethod
-    def of(cls, path: str | Path) -> Heif:
+    def of(cls, path: str | Path) -> _Heif:
         with open(path, "rb") as file:
             meta = dict(_boxes(dict(_boxes(file.read(_HEAD)))[b"meta"][4:]))
         main = _number(meta[b"pitm"], 4, 4 if meta[b"pitm"][0] else 2)

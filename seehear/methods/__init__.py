@@ -1,3 +1,4 @@
-"""One file a paper, its settings in it or beside it; closed forms; the protocol of a method (`base.py`); the registry.
+"""One file a paper, its settings and layers in it or beside it; closed forms; the protocol of a method and the registry
+(`base.py`).
 Imports: inputs, nn, losses.
 """

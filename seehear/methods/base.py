@@ -16,6 +16,7 @@ graph, take the objective's gradient with respect to the features, encode each m
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Self, TypeVar
@@ -36,10 +37,12 @@ AnyMethod = TypeVar("AnyMethod", bound="Method")
 def config_from(kind: type[Config], values: Mapping[str, Any], name: str, **nested: type) -> Config:
     """A frozen dataclass from the plain values of `dataclasses.asdict`, or from JSON of them; `nested` are the classes
     of the fields that are dataclasses themselves. Raises `SeehearError` for an option that `name` does not have."""
+    # Refused, not ignored: a misspelt option would train with its default, unnoticed.
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for option in values:
         if option not in known:
             raise unknown(f"{name} option", option, known)
+    # JSON gives dataclasses inside dataclasses as mappings.
     parts = {k: nested[k](**v) for k, v in values.items() if k in nested and isinstance(v, Mapping)}
     return kind(**{**values, **parts})
 
@@ -72,12 +75,13 @@ class MethodConfig:
 
 def seeded(kind: type[AnyMethod], config: Any, seed: int) -> AnyMethod:
     """An untrained method whose weights are a function of the seed; torch's global generator is not advanced."""
+    # Modules draw their weights from torch's global generator. Forked, they do not depend on what was drawn before.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
         return kind(config)
 
 
-class Affine(nn.Module):
+class _Affine(nn.Module):
     """(z - mean) @ weight"""
 
     mean: Tensor
@@ -115,7 +119,8 @@ class Method(nn.Module):
 
     def __init__(self, config: Any = None):
         super().__init__()
-        self.last_layer = nn.ModuleDict()  # by space and modality; empty unless training added one
+        # By space and modality; empty unless training added one.
+        self.last_layer = nn.ModuleDict()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -192,12 +197,14 @@ class Method(nn.Module):
             return z_NE
         layers = self.last_layer[space]
         assert isinstance(layers, nn.ModuleDict)
+        # The layer's buffers are float32; vectors made under autocast are not.
         unit_NE: Tensor = layers[m](F.normalize(z_NE.float(), dim=-1, eps=self.shortest))
         return unit_NE
 
     def set_last_layer(self, space: str, mean: Mapping[Modality, Tensor], weight: Mapping[Modality, Tensor]) -> None:
         """Set the last layer of a space: `mean` (E,) and `weight` (E, K) by modality."""
-        self.last_layer[space] = nn.ModuleDict({m: Affine(mean[m], weight[m]) for m in weight})
+        self.last_layer[space] = nn.ModuleDict({m: _Affine(mean[m], weight[m]) for m in weight})
+        # A model may be on its device already.
         if (parameter := next(iter(self.parameters()), None)) is not None:
             self.last_layer[space].to(parameter.device)
 
@@ -225,3 +232,39 @@ class Method(nn.Module):
         if space is not None and space not in self.spaces:
             raise unknown("space", space, self.spaces)
         return space or next(iter(self.spaces))
+
+
+# -- methods by name ---------------------------------------------------------------------------------------------------
+
+METHODS: dict[str, str] = {
+    "fusemix": "fusemix.FuseMix",
+    "mcn": "mcn.MCN",
+    "vatt": "vatt.VATT",
+    "mavil": "mavil.MAViL",
+    "diffmavil": "diffmavil.DiffMAViL",
+    "classifier": "classifier.Classifier",
+    "painter": "painter.Painter",
+    "frozen": "frozen.Frozen",
+}
+"""Name in a model's config.json -> class in `seehear.methods`."""
+_NOT_TRAINED = ("classifier", "painter", "frozen")
+
+
+def trained() -> list[str]:
+    """Methods of 'seehear train', with presets in `seehear.recipes.NAME`. The others learn from a finished run, or do
+    not learn."""
+    return [name for name in METHODS if name not in _NOT_TRAINED]
+
+
+def method_class(name: str) -> type[Method]:
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    # Imported on use: a search loads only the method of its run.
+    module, _, attribute = METHODS[name].partition(".")
+    kind: type[Method] = getattr(importlib.import_module(f"seehear.methods.{module}"), attribute)
+    return kind
+
+
+def make_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """An untrained method from its name and the plain values of its configuration."""
+    return method_class(name).from_config(settings)

@@ -25,15 +25,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.losses.zero import zero_of
-from seehear.methods.base import Method, config_from
-from seehear.methods.registry import make_method
-from seehear.nn.mel import KaldiMel, LogMel
-from seehear.nn.mixing import permutation
+from seehear.losses.contrastive import zero_of
+from seehear.methods.base import Method, config_from, make_method
+from seehear.nn.latents import permutation
 from seehear.nn.random import Randomness, dropout
 from seehear.nn.transformer import glorot
 from seehear.types import Batch, Encoded, Float, Modality, StepOutput, Tensor
 
+# Modules before the first block, by the names that methods give them: layer 0 of the rates.
 _FRONT = re.compile(r"token|patch|position|aggregate")
 
 TOWERS = ("video", "audio", "video+audio")
@@ -172,10 +171,9 @@ class Classifier(Method):
     def lr_multiplier(self, parameter: str) -> float:
         if not parameter.startswith("model."):
             return 1.0
-        learning, layer = (
-            self.config.learning,
-            self._layers + 1,
-        )  # behind the last block, or in the fusion of two towers
+        learning = self.config.learning
+        # Behind the last block, or in the fusion of two towers.
+        layer = self._layers + 1
         if ".fusion." not in parameter:
             if block := re.search(r"\.(?:blocks|layers)\.(\d+)\.", parameter):
                 layer = min(int(block[1]), self._layers - 1) + 1
@@ -200,6 +198,7 @@ class Classifier(Method):
             x = batch[name]
             lam = lam_B.to(x.device).view(-1, *[1] * (x.dim() - 1))
             y = lam * x + (1 - lam) * x[partner.to(x.device)]
+            # Frames stay bytes: models scale bytes, and take floats as they are.
             mixed[name] = y.round().to(x.dtype) if x.dtype == torch.uint8 else y
         return mixed
 
@@ -215,6 +214,7 @@ class Classifier(Method):
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         learning, f_BD, present_B = self.config.learning, encoded.features["f"], encoded.present["f"]
+        # bf16 would keep three digits of the logits.
         with torch.autocast(f_BD.device.type, enabled=False):
             logits_BC = self.classify(f_BD.float(), rng=rng)[present_B]
             label_BC = encoded.context["label"][present_B].to(logits_BC)
@@ -243,9 +243,8 @@ class Classifier(Method):
     # -- SpecAug -----------------------------------------------------------------------------------------------------
 
     def _spectrogram(self) -> nn.Module | None:
-        """The module of the tower that turns samples into a spectrogram."""
-        modules = [] if self.model is None or "audio" not in modalities_of(self.config.tower) else self.model.modules()
-        return next((module for module in modules if isinstance(module, LogMel | KaldiMel)), None)
+        """The module of the tower that turns samples into a spectrogram, which methods call `mel`."""
+        return getattr(self.model, "mel", None) if "audio" in modalities_of(self.config.tower) else None
 
     @contextmanager
     def _masking(self, rng: Randomness | None) -> Iterator[None]:
@@ -259,6 +258,7 @@ class Classifier(Method):
         def hide(_: nn.Module, __: Any, x_BSF: Tensor) -> Tensor:
             return masked(x_BSF, draws_B4, time=learning.mask_time, bands=learning.mask_bands)
 
+        # A hook: methods need not know of an augmentation of fine-tuning.
         hook = module.register_forward_hook(hide)
         try:
             yield

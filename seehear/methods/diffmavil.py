@@ -24,18 +24,18 @@ from typing import Any, ClassVar, Literal, cast
 from torch import nn
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.losses.reconstruction import standardised
 from seehear.methods.base import AnyRun, config_from
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, FastPaths, MAViLConfig
 from seehear.methods.mavil_cost import activations, forward, shape_of
 from seehear.nn.diffusion import Diffusion, Schedule, TimeEmbedding
-from seehear.nn.masked import DecoderKind, MaskToken
+from seehear.nn.masked import DecoderKind, MaskToken, standardised
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
 from seehear.types import Float, Int, Modality, Tensor
 
-_NEARLY = 1e-9  # added before rounding down: 3 / 20 * 20 is a little less than 3
+# Added before rounding down: 3 / 20 * 20 is a little less than 3.
+_NEARLY = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +174,7 @@ class DiffMAViL(MAViL):
         width = config.decoder.width
         places = {m: DiffusedPatches(config, m) if m in config.diffuse else MaskToken(width) for m in SIDES}
         super().__init__(config, places=places)
+        # A model that has taken no step yet has the ratio of the start.
         self.before_step(0.0)
 
     def current_name(self, saved: str) -> str:
@@ -207,6 +208,7 @@ class DiffusedPatches(nn.Module):
         if rng is None:
             raise ValueError("noise is drawn at random: diffused patches need rng")
         x0_BMP = standardised(patches_BMP) if self.standardise else patches_BMP
+        # One t a clip, not one a batch.
         t_B = self.diffusion.draw(rng, "t" if self.shared else f"{name}/t")
         noise_BMP = rng.normal(f"{name}/noise", *x0_BMP.shape[1:]).to(x0_BMP.device)
         return self.tokens(self.diffusion(x0_BMP, t_B, noise_BMP), t_B)

@@ -52,4 +52,5 @@ class Frozen(Method):
         self.spaces = {"joint": config.modalities}
 
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        # Libraries store float16, in which a cosine over hundreds of numbers keeps too few digits.
         return x.float()

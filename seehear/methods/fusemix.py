@@ -31,10 +31,20 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.contrastive import Overlap, info_nce, pairwise
 from seehear.methods import linear
 from seehear.methods.base import Method, MethodConfig, config_from
-from seehear.nn.adapter import FusionAdapter, GatedSkip, Standardise, Temperature
-from seehear.nn.mixing import halves, mix, permutation, row_numbers
+from seehear.nn.latents import (
+    FusionAdapter,
+    GatedSkip,
+    Latents,
+    Present,
+    Standardise,
+    Temperature,
+    halves,
+    mix,
+    permutation,
+    row_numbers,
+    statistics,
+)
 from seehear.nn.random import Randomness, seed_of
-from seehear.nn.statistics import Latents, Present, statistics
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 # Options of earlier versions. They only concerned training: a model saved with any of them embeds as before.
@@ -92,6 +102,7 @@ class FuseMixConfig(MethodConfig):
     """Fingerprints of the encoders, filled in likewise."""
 
     def __post_init__(self) -> None:
+        # JSON gives lists: as tuples, settings that were saved and loaded equal those before.
         object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
         object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
         object.__setattr__(self, "locked", tuple(self.locked))
@@ -156,13 +167,19 @@ class FuseMix(Method):
         self.config = config
         self.spaces = {"joint": tuple(config.widths)}
         self.standardise = nn.ModuleDict({m: Standardise(config.widths[m]) for m in config.trained})
-        self.heads = nn.ModuleDict({m: _head(config, config.widths[m]) for m in config.trained})
+        self.heads = nn.ModuleDict()
+        make = partial(FusionAdapter, depth=config.depth, expansion=config.expansion, dropout=config.dropout)
+        for m in config.trained:
+            width, bare = config.widths[m], config.head == "adapter"
+            adapter = None if config.head == "linear" else make(width, config.dim)
+            self.heads[m] = adapter if adapter is not None and bare else GatedSkip(width, config.dim, adapter)
         self.logits = Temperature(config.temperature)
         self.encoders = nn.ModuleDict()
         for m, name in config.encoders.items():
             weights = {k.removeprefix(f"{m}/"): s for k, s in config.learned.items() if k.startswith(f"{m}/")}
             fingerprint = config.fingerprints.get(m, "")
             self.encoders[m] = LearningEncoder(name, m, weights, rank=config.rank, fingerprint=fingerprint)
+        # Latents of encoders that learn are known only after `encode`: mixing is then part of the objective.
         self.assembles = not config.encoders  # type: ignore[misc]
         self.reads_media = bool(config.encoders)  # type: ignore[misc]
 
@@ -177,6 +194,7 @@ class FuseMix(Method):
         for m, z in latents.items():
             self._check_width(m, z.shape[1])
         if self.config.standardise:
+            # Mixing adds vectors: unscaled, a latent of large norm would outvote its partner.
             for m, (mean, deviation) in statistics(latents, present).items():
                 if m in self.config.trained:
                     self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
@@ -184,9 +202,8 @@ class FuseMix(Method):
             if start is None and self.config.locked:
                 raise ValueError("a locked space is entered from a closed form: give `start` (methods/tuning.py)")
             if start is None:
-                start = linear.canonical(
-                    linear.moments(latents, present, pairs=self.config.pairs or None).standardised()
-                )
+                moments = linear.moments(latents, present, pairs=self.config.pairs or None)
+                start = linear.canonical(moments.standardised())
             self._start_from(start)
         return self
 
@@ -223,12 +240,25 @@ class FuseMix(Method):
         held = self._held(batch)
         present = presence(batch, held)
         device = next(iter(batch.values())).device
-        first_R, second_R = (rows.to(device) for rows in self._partners(present, rng))
+        present_BM = torch.stack([has_B.cpu() for has_B in present.values()], dim=1)
+        if self.config.mix == "halves":
+            partners = halves(present_BM)
+        elif self.config.mix == "permutation":
+            partners = permutation(present_BM, rng.shared("fusemix/partner"))
+        else:
+            partners = torch.arange(len(present_BM)), torch.arange(len(present_BM))
+        first_R, second_R = (rows.to(device) for rows in partners)
         if len(first_R) < 2:
             raise SeehearError(f"{len(first_R)} row after mixing: a contrastive loss needs 2, take more training clips")
-        lam_R = self._lambdas(len(first_R), rng).to(device)
+        lam_R = torch.ones(len(first_R), device=device)
+        if self.config.mix != "none":
+            # NumPy's generator: torch draws no Beta variable from a given one.
+            draw = np.random.default_rng(seed_of(rng.seed, rng.step, "fusemix/weight"))
+            lam = draw.beta(self.config.alpha, self.config.alpha, len(lam_R) if self.config.lambda_per == "row" else 1)
+            lam_R = torch.from_numpy(lam).float().expand(len(lam_R)).clone().to(device)
         mixed: Batch = {}
         for m, has_B in present.items():
+            # Libraries store float16: mixed in that type, rows would be rounded twice.
             z_BD = batch[m].to(self.logits.tau.dtype)
             mixed[m] = z_BD if self.config.mix == "none" else mix(z_BD, first_R, second_R, lam_R)
             mixed[f"has_{m}"] = has_B[first_R] & has_B[second_R]
@@ -242,33 +272,13 @@ class FuseMix(Method):
             mixed |= {"first": same_BN[first_R], "second": same_BN[second_R], "weight": lam_R}
         return mixed
 
-    def _partners(self, present: Mapping[Modality, Tensor], rng: Randomness) -> tuple[Tensor, Tensor]:
-        """Row numbers of the two sources of each mixed row."""
-        present_BM = torch.stack([has_B.cpu() for has_B in present.values()], dim=1)
-        if self.config.mix == "permutation":
-            return permutation(present_BM, rng.shared("fusemix/partner"))
-        if self.config.mix == "none":
-            return torch.arange(len(present_BM)), torch.arange(len(present_BM))
-        if len(present_BM) % 2:
-            raise SeehearError(
-                f"mixing halves needs an even number of loaded rows; got {len(present_BM)}: "
-                "take an even batch size, or mix='permutation'"
-            )
-        return halves(present_BM)
-
-    def _lambdas(self, rows: int, rng: Randomness) -> Tensor:
-        if self.config.mix == "none":
-            return torch.ones(rows)
-        draw = np.random.default_rng(seed_of(rng.seed, rng.step, "fusemix/weight"))
-        lam = draw.beta(self.config.alpha, self.config.alpha, rows if self.config.lambda_per == "row" else 1)
-        return torch.from_numpy(lam).float().expand(rows).clone()
-
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
         if not self.encoders:
             return self._headed(batch, rng)
         held = self._held(batch)
         context = {"group": group_numbers(batch)} if self.config.mask_same_group else {}
-        if "text" in held:  # equal texts get latents that are equal but for rounding
+        # Equal texts get latents that are equal but for rounding: duplicates are told by their bytes.
+        if "text" in held:
             context["text bytes"] = batch["text"].flatten(1)
         return Encoded({m: self.features(m, batch[m]) for m in held}, presence(batch, held), context)
 
@@ -283,9 +293,12 @@ class FuseMix(Method):
             present = {f"has_{m}": has_B for m, has_B in encoded.present.items()}
             mixed = self._mixed({**encoded.features, **present, **encoded.context}, rng)
             rows = len(next(iter(mixed.values())))
+            # Dropout is drawn for mixed rows, of which there may be half as many as were loaded.
             encoded = self._headed(mixed, rng.resized(0, rows, rows))
         held, locked, context = list(encoded.features), set(self.config.locked), encoded.context
+        # A pair of two locked modalities has nothing to learn.
         pairs = [pair for pair in self.config.pairs or combinations(held, 2) if not locked.issuperset(pair)]
+        # In the order in which `_mixed` stacks the numbers.
         ways = ["group"] * self.config.mask_same_group + held * self.config.mask_duplicates
 
         def overlap(p: Modality, q: Modality) -> Overlap | None:
@@ -333,14 +346,5 @@ class FuseMix(Method):
         return module
 
     def _check_width(self, m: Modality, width: int) -> None:
-        if width != self.config.widths[m]:
-            raise SeehearError(
-                f"latents of {m} are {width} wide, this model was made for {self.config.widths[m]}: another encoder?"
-            )
-
-
-def _head(config: FuseMixConfig, width: int) -> nn.Module:
-    if config.head == "linear":
-        return GatedSkip(width, config.dim)
-    adapter = FusionAdapter(width, config.dim, depth=config.depth, expansion=config.expansion, dropout=config.dropout)
-    return adapter if config.head == "adapter" else GatedSkip(width, config.dim, adapter)
+        if width != (own := self.config.widths[m]):
+            raise SeehearError(f"latents of {m} are {width} wide, this model was made for {own}: another encoder?")

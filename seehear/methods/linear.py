@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.statistics import Latents, Present, check, chunks, deviation, statistics
+from seehear.nn.latents import Latents, Present, check, chunks, deviation, statistics
 from seehear.types import Modality, Tensor
 
 Pairs = Sequence[tuple[Modality, Modality]]
@@ -53,6 +53,7 @@ class Moments:
         """The moments of some modalities; they share the spectra that are computed."""
         covariance = {pair: c for pair, c in self.covariance.items() if set(pair) <= set(modalities)}
         part = Moments({m: self.mean[m] for m in modalities}, {m: self.scale[m] for m in modalities}, covariance)
+        # The place of a cached property: it is not computed again.
         part.__dict__["spectra"] = self.spectra
         return part
 
@@ -68,6 +69,7 @@ class Moments:
         """(D, R) eigenvectors of C over the roots of the eigenvalues of C + shrinkage * mean eigenvalue * I, without
         directions of zero variance: R is at most the number of rows."""
         values, vectors = self.spectra[modality]
+        # An eigenvalue of float64 sums below 1e-12 of the largest is rounding.
         return (vectors * self.shrunk(modality, shrinkage).rsqrt())[:, values > values[-1] * 1e-12]
 
     def shrunk(self, modality: Modality, shrinkage: float) -> Tensor:
@@ -98,6 +100,7 @@ def moments(latents: Latents, present: Present | None = None, *, pairs: Pairs | 
     check(latents, present)
     mean = {m: mean for m, (mean, _) in statistics(latents, present).items()}
     covariance = {(m, m): _covariance(latents, present, mean, m, m) for m in mean}
+    # Pairs are given in any order.
     allowed = {frozenset(pair) for pair in (combinations(mean, 2) if pairs is None else pairs)}
     for p, q in combinations(mean, 2):
         if frozenset((p, q)) in allowed and (c := _covariance(latents, present, mean, p, q)) is not None:
@@ -147,8 +150,10 @@ class LinearMaps:
     def spaces(self) -> dict[str, tuple[Modality, ...]]:
         return {"joint": tuple(self.weight)}
 
-    def truncated(self, rank: int) -> LinearMaps:
-        """The strongest columns only."""
+    def truncated(self, rank: int | None) -> LinearMaps:
+        """The strongest columns only; all of them for None."""
+        columns = next(iter(self.weight.values())).shape[1]
+        rank = columns if rank is None else min(rank, columns)
         strength = None if self.strength is None else self.strength[:rank]
         weight = {m: w[:, :rank] for m, w in self.weight.items()}
         return replace(self, weight=weight, strength=strength, settings={**self.settings, "rank": rank})
@@ -159,6 +164,7 @@ class LinearMaps:
         for m in self.weight:
             if m in batch:
                 z = torch.as_tensor(batch[m])
+                # Libraries store float16, in which a product over hundreds of numbers keeps too few digits.
                 z = z if z.dtype == torch.float64 else z.float()
                 vectors[m] = F.normalize((z - self.mean[m].to(z)) @ self.weight[m].to(z), dim=1)
         return vectors
@@ -171,7 +177,8 @@ def cca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bo
     p, q = m.modalities
     white_p, white_q = m.whitened_axes(p, shrinkage), m.whitened_axes(q, shrinkage)
     u, rho, vt = torch.linalg.svd(white_p.T @ m.covariance[p, q] @ white_q, full_matrices=False)
-    return _correlated("cca", m, {p: white_p @ u, q: white_q @ vt.T}, rho, shrinkage, rank, root)
+    weight = {p: white_p @ u, q: white_q @ vt.T}
+    return _maps("cca", m, weight, {"shrinkage": shrinkage}, strength=rho, root=root).truncated(rank)
 
 
 def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bool = True) -> LinearMaps:
@@ -188,11 +195,12 @@ def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: b
             k[starts[q] : starts[q] + block.shape[1], starts[p] : starts[p] + len(block)] = block.T
     values, vectors = _eigh(k)
     columns = min(sizes)
+    # At this length the maps of two modalities are those of CCA.
     values, vectors = values.flip(0)[:columns], vectors.flip(1)[:, :columns] * len(white) ** 0.5
     weight = {p: white[p] @ vectors[starts[p] : starts[p] + white[p].shape[1]] for p in white}
     # Blocks estimated from different rows may leave K indefinite: a negative strength is noise.
     strength = ((values - 1) / max(1, len(white) - 1)).clamp_min(0.0)
-    return _correlated("gcca", m, weight, strength, shrinkage, rank, root)
+    return _maps("gcca", m, weight, {"shrinkage": shrinkage}, strength=strength, root=root).truncated(rank)
 
 
 def canonical(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: bool = True) -> LinearMaps:
@@ -205,6 +213,7 @@ def procrustes(m: Moments, *, hub: Modality | None = None, rank: int | None = No
     hub = m.modalities[-1] if hub is None else hub
     widths = {p: len(mean) for p, mean in m.mean.items()}
     if rank is None and len(set(widths.values())) > 1:
+        # A rotation needs equal widths: principal components give them.
         rank = min(widths.values())
     axes = {p: torch.eye(widths[p], dtype=torch.float64) for p in widths}
     if rank is not None:
@@ -216,7 +225,7 @@ def procrustes(m: Moments, *, hub: Modality | None = None, rank: int | None = No
         else:
             u, _, vt = torch.linalg.svd(axes[p].T @ m.cross(p, hub) @ axes[hub])
             weight[p] = axes[p] @ (u @ vt)
-    return _maps("procrustes", m, weight, None, {"hub": hub, "rank": rank or widths[hub]})
+    return _maps("procrustes", m, weight, {"hub": hub, "rank": rank or widths[hub]})
 
 
 def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub: Modality | None = None) -> LinearMaps:
@@ -229,10 +238,11 @@ def ridge(m: Moments, *, shrinkage: float | Mapping[Modality, float] = 0.1, hub:
             weight[p] = torch.eye(len(m.mean[p]), dtype=torch.float64)
         else:
             r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
-            inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
+            # Directions without variance are infinite there and drop out: 1 / inf = 0.
+            inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]
             weight[p] = vectors @ (inverse[:, None] * (vectors.T @ m.cross(p, hub)))
             settings[f"shrinkage of {p}"] = r
-    return _maps("ridge", m, weight, None, settings)
+    return _maps("ridge", m, weight, settings)
 
 
 def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,28 +252,18 @@ def _eigh(c: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
-def _correlated(
-    name: str,
-    m: Moments,
-    weight: dict[Modality, Tensor],
-    strength: Tensor,
-    shrinkage: float,
-    rank: int | None,
-    root: bool,
-) -> LinearMaps:
-    if root:
-        weight = {p: w * strength.sqrt() for p, w in weight.items()}
-    rank = len(strength) if rank is None else min(rank, len(strength))
-    return _maps(name, m, weight, strength, {"shrinkage": shrinkage}).truncated(rank)
-
-
 def _maps(
     name: str,
     m: Moments,
     weight: dict[Modality, Tensor],
-    strength: Tensor | None,
     settings: Mapping[str, float | int | str],
+    *,
+    strength: Tensor | None = None,
+    root: bool = False,
 ) -> LinearMaps:
+    """Maps of raw latents from those of scaled ones; `root`: each column times the root of its strength."""
+    if root and strength is not None:
+        weight = {p: w * strength.sqrt() for p, w in weight.items()}
     unscaled = {p: w / m.scale[p][:, None] for p, w in weight.items()}
     return LinearMaps(name, m.mean, unscaled, strength, dict(settings))
 
@@ -274,6 +274,8 @@ def _covariance(
     """The covariance (D_p, D_q) of the rows that have both; None without any."""
     product, of_p, of_q, rows = torch.zeros(()), torch.zeros(()), torch.zeros(()), 0
     for x, y in chunks(latents, present, p, q):
+        # Uncentred, text latents have a mean cosine near 0.9, which would be all that a closed form sees.
         x, y = x - mean[p], y - mean[q]
         product, of_p, of_q, rows = product + x.T @ y, of_p + x.sum(dim=0), of_q + y.sum(dim=0), rows + len(x)
+    # `mean` is over all rows of a modality, and these may have another one: what is left of it is taken off.
     return None if rows == 0 else product / rows - torch.outer(of_p / rows, of_q / rows)

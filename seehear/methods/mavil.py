@@ -28,21 +28,20 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.losses.contrastive import info_nce, pairwise, same_group
-from seehear.losses.reconstruction import patch_error, standardised
-from seehear.losses.zero import zero_of
+from seehear.losses.contrastive import info_nce, pairwise, same_group, zero_of
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES, SIZES, FastPaths, MAViLConfig
-from seehear.nn.masked import MaskedDecoder, MaskToken, Standard
+from seehear.methods.mavil_layers import ImageMAE, Trunk
+from seehear.nn.masked import MaskedDecoder, MaskToken, Standard, patch_error, standardised
 from seehear.nn.mel import QUIETEST, KaldiMel, fitted, rolled
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take
-from seehear.nn.trunk import ImageMAE, Trunk
+from seehear.nn.transformer import Shuffle, cut, grid, keep_lines, keep_set, num_visible, shuffle, take
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["SIDES", "SIZES", "FastPaths", "MAViL", "MAViLConfig", "MaskedViews"]
 
-_COLOURS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of ImageNet
+# Mean and deviation of ImageNet, which an image MAE was trained with.
+_COLOURS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,9 @@ class MAViL(Method):
         self.config, self.spaces, self.masking = config, {"joint": SIDES}, dict(config.masking)
         self.mel = KaldiMel(rate=config.rate, bands=config.mel_bands)
         self.standard = nn.ModuleDict({m: _standard(config, m) for m in SIDES})
-        self.trunk = _trunk(config)
+        self.trunk = Trunk(config)
         if config.teacher:
-            self.teacher = _trunk(config).requires_grad_(False)
+            self.teacher = Trunk(config).requires_grad_(False)
         places = places or {m: MaskToken(config.decoder.width) for m in SIDES}
         self.places = nn.ModuleDict(dict(places))
         self.decoders = nn.ModuleDict({m: _decoder(config, m) for m in SIDES})
@@ -103,6 +102,7 @@ class MAViL(Method):
         for m, s in seen.items():
             features[f"{m} error"] = patch_error(self.decode(m, s, rng=rng), targets[m])
             views = s.pooled_BVD.to(features[f"{m} error"].dtype).unbind(1)
+            # Not strict: without the contrast of views there is one view only.
             features |= dict(zip((m, f"{m} again"), views, strict=False))
         context = {"group": group_numbers(batch)} if self.config.mask_same_group else {}
         return Encoded(features, present, context)
@@ -114,6 +114,7 @@ class MAViL(Method):
             x = rolled(batch[m], rng, "audio/roll") if m == "audio" and self.config.roll else batch[m]
             patches[m] = self.patches(m, x)[0]
             total = patches[m].shape[1]
+            # Without the contrast of views nothing reads a second one.
             visible, views = num_visible(total, self.masking[m]), 2 if self.config.intra_weight else 1
             orders[m] = [shuffle(rng.uniform(f"{m}/mask/{view}", total), visible) for view in range(views)]
         encoded = {m: self._encoded(m, patches[m], orders[m], rng) for m in SIDES}
@@ -122,6 +123,7 @@ class MAViL(Method):
         for m, (first, *_) in orders.items():
             # The order is random, so its first hidden patches are a random share of them.
             decoded = max(1, int(self.config.decoded[m] * first.hidden.shape[1] + 1e-6))
+            # Before fusion: behind it a video token knows the sound, and the contrast would be trivial.
             pooled_BVD = encoded[m][:, :, 1:].mean(dim=2)
             seen[m] = MaskedViews(patches[m], first.kept, first.hidden[:, :decoded], pooled_BVD, fused[m])
         return seen
@@ -236,19 +238,8 @@ class MAViL(Method):
         return joined.unflatten(0, kept_BVM.shape[:2])
 
 
-def _trunk(config: MAViLConfig) -> Trunk:
-    return Trunk(
-        config.size,
-        {m: config.counts(m) for m in SIDES},
-        {m: config.values(m) for m in SIDES},
-        fusion=config.fusion,
-        fusion_layers=config.fusion_layers,
-        still=("video",) if config.still else (),
-        drop_path=config.drop_path,
-    )
-
-
 def _standard(config: MAViLConfig, m: Modality) -> Standard:
+    # One mean for all sounds: one a clip costs six points of AudioSet's mAP (a comment of av-superb's code).
     mean, deviation = _COLOURS if m == "video" else ((config.mel_mean,), (2 * config.mel_std,))
     return Standard(mean, deviation, values=config.values(m))
 

@@ -17,7 +17,8 @@ from seehear.types import Modality
 SIDES: tuple[Modality, ...] = ("video", "audio")
 
 SIZES = {
-    "tiny": Size(layers=4, width=192, hidden=768, heads=3),  # ours, for a CPU
+    # Ours, for a CPU.
+    "tiny": Size(layers=4, width=192, hidden=768, heads=3),
     "small": Size(layers=12, width=384, hidden=1536, heads=6),
     "base": Size(layers=12, width=768, hidden=3072, heads=12),
     "large": Size(layers=24, width=1024, hidden=4096, heads=16),
@@ -108,6 +109,7 @@ class MAViLConfig(MethodConfig):
     """Short cuts with the same results."""
 
     def __post_init__(self) -> None:
+        # JSON gives lists: as tuples, settings that were saved and loaded equal those before.
         for name in ("frames", "patch", "mel_patch", "drop_tokens"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("masking", "decoded", "decoders"):

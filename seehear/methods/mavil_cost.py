@@ -30,13 +30,14 @@ from math import prod
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.nn.masked import DecoderKind
 from seehear.nn.mel import KaldiMel
-from seehear.nn.tokens import num_visible
-from seehear.nn.transformer import Size
+from seehear.nn.transformer import Size, num_visible
 from seehear.types import Modality
 
 SIDES: tuple[Modality, ...] = ("audio", "video")
-_SINUSOIDS = 256  # width of the embedding of a diffusion step (nn/diffusion.py)
-_SHARED = 4  # tokens of a bottleneck (nn/masked.py)
+# Width of the embedding of a diffusion step (nn/diffusion.py).
+_SINUSOIDS = 256
+# Tokens of a bottleneck (mavil_layers.py).
+_SHARED = 4
 
 
 @dataclass(frozen=True, kw_only=True)

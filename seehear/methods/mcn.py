@@ -24,25 +24,22 @@ from torch.nn import functional as F
 
 from seehear.distributed import gather, world_size
 from seehear.errors import SeehearError
-from seehear.losses.clustering import clustering, fuse
-from seehear.losses.contrastive import mms, pairwise, same_group
-from seehear.losses.overlap import Overlap
-from seehear.losses.zero import zero_of
+from seehear.losses.contrastive import Overlap, mms, pairwise, same_group, zero_of
 from seehear.methods.base import Method
-from seehear.methods.mcn_config import MCNConfig, MCNSpace, plan
-from seehear.nn.adapter import Standardise, Temperature
-from seehear.nn.davenet import DaveMel, DaveNet, Sound, valid_frames
-from seehear.nn.kmeans import OnlineClusters, assign, evenly
-from seehear.nn.mixing import row_numbers
+from seehear.methods.mcn_config import MCNConfig, plan
+from seehear.methods.mcn_layers import Branch, OnlineClusters, Sound, clustering, evenly, fuse
+from seehear.nn.davenet import DaveNet, valid_frames
+from seehear.nn.kmeans import assign
+from seehear.nn.latents import Latents, Present, Standardise, Temperature, row_numbers, statistics
 from seehear.nn.random import Randomness
-from seehear.nn.statistics import Latents, Present, statistics
-from seehear.types import Batch, Encoded, Float, Modality, StepOutput, Tensor, group_numbers, presence
+from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["MCN", "MCNConfig"]
 
 
 class MCN(Method):
     name = "mcn"
+    # The paper ranks by raw products.
     compares_unit = False
     config_type = MCNConfig
     config: MCNConfig
@@ -53,7 +50,7 @@ class MCN(Method):
             raise ValueError("widths must say how wide the features of each modality are")
         self.config, self._spaces = config, plan(config)
         self.spaces = {name: space.modalities for name, space in self._spaces.items()}
-        self.branches = nn.ModuleDict({m: _branch(config, m, self._spaces) for m in config.widths})
+        self.branches = nn.ModuleDict({m: Branch(config, m, self._spaces) for m in config.widths})
         self.clusters, self.temperatures = nn.ModuleDict(), nn.ModuleDict()
         for name, space in self._spaces.items():
             if config.cluster_weight and space.clustered:
@@ -99,10 +96,12 @@ class MCN(Method):
                 contrast = partial(mms, margin=config.margin, temperature=self._temperature(name))
                 exclude = partial(self._overlap, encoded.context)
                 terms = pairwise(z, encoded.present, contrast, pairs=space.pairs, exclude=exclude).terms
+                # The sum over pairs, as in the paper, and not the mean that `pairwise` also gives.
                 loss = loss + config.contrast_weight * sum(terms.values(), loss.new_zeros(()))
                 metrics |= {f"loss/{p}-{q}": term.detach() for (p, q), term in terms.items()}
             if name in self.clusters:
                 term = self._cluster(name, z, present, rng)
+                # The mean over spaces: the weight means the same for one space and for three.
                 loss = loss + config.cluster_weight / len(self.clusters) * term.loss
                 metrics, carry = metrics | term.metrics, carry | term.carry
             if name in self.temperatures:
@@ -133,26 +132,19 @@ class MCN(Method):
             clusters.advance(out.carry.get(f"{name}/centroids"), out.carry[f"{name}/rows"])
         running = [x for m in self.modules() if isinstance(m, DaveNet) for x in m.running_statistics()]
         if running and world_size() > 1:
-            mean = gather(torch.cat(running)[None]).mean(dim=0)  # each process has the statistics of its own rows
+            # Each process has the statistics of its own rows; averaged, all of them embed alike.
+            mean = gather(torch.cat(running)[None]).mean(dim=0)
             for x, part in zip(running, mean.split([len(x) for x in running]), strict=True):
                 x.copy_(part)
 
     # -- branches ----------------------------------------------------------------------------------------------------
 
     def _stem(self, batch: Mapping[str, Tensor], m: Modality, *, learning: bool) -> Tensor:
-        """f (B, D): input of the heads, target of the decoders."""
+        """f (B, D): input of the heads, target of the decoders. Raises `SeehearError` for an input of a wrong shape."""
         dtype, stem = next(self.parameters()).dtype, self._branch(m).stem
-        x, length_B = self._unfolded(m, batch[m].to(dtype)), batch.get("length_audio")
-        if isinstance(stem, Sound):
-            if length_B is None and self.config.input_of(m) == "mel":
-                length_B = valid_frames(x)
-            return stem(x, length_B, batch.get(f"has_{m}"), learning=learning).to(dtype)
-        return stem(x).to(dtype)
-
-    def _unfolded(self, m: Modality, x: Tensor) -> Tensor:
-        """The input in its own shape: words (B, L, D) and mel (B, F, S) lie flat in a library. Raises `SeehearError`
-        for any other shape."""
+        x, length_B = batch[m].to(dtype), batch.get("length_audio")
         kind, width = self.config.input_of(m), self.config.widths[m]
+        # Words (B, L, D) and mel (B, F, S) lie flat in a library.
         if x.dim() == 2 and kind in ("words", "mel") and x.shape[1] % width == 0:
             x = x.unflatten(1, (-1, width) if kind == "words" else (width, -1))
         expected = {"latents": (width,), "words": (None, width), "mel": (width, None), "waveform": (None,)}[kind]
@@ -161,7 +153,11 @@ class MCN(Method):
             wanted = " x ".join("any" if e is None else str(e) for e in expected)
             size = " x ".join(str(s) for s in shape)
             raise SeehearError(f"{m} of a clip is {size}, this model was made for {kind} of {wanted}: another encoder?")
-        return x
+        if isinstance(stem, Sound):
+            if length_B is None and kind == "mel":
+                length_B = valid_frames(x)
+            return stem(x, length_B, batch.get(f"has_{m}"), learning=learning).to(dtype)
+        return stem(x).to(dtype)
 
     def _embed(self, m: Modality, f_BD: Tensor) -> dict[str, Tensor]:
         """z (B, E) in every space that holds the modality."""
@@ -180,13 +176,16 @@ class MCN(Method):
         """L_clu in a space, its metrics, and the rows and centroids for `after_step`."""
         online, config = self.clusters[name], self.config
         assert isinstance(online, OnlineClusters)
+        # Labels and centroids are targets: no gradient goes through them.
         fused_BE, any_B = fuse({m: z_BE.detach() for m, z_BE in z.items()}, present)
         rows_NE = fused_BE[any_B]
         carry = {f"{name}/rows": rows_NE[evenly(len(rows_NE), config.enqueue, rows_NE.device)]}
+        # Shared draws: every process finds the same centroids from the same rows.
         centroids_KE = online.at(rows_NE, rng.shared(f"mcn/clusters/{name}"))
         if centroids_KE is None:
             return StepOutput(fused_BE.new_zeros(()), {}, carry)
         carry[f"{name}/centroids"] = centroids_KE
+        # By the cosine even where the loss takes raw products, as in the paper's code: the two may choose differently.
         label_B = assign(fused_BE, centroids_KE)
         loss = clustering(
             z,
@@ -219,104 +218,3 @@ class MCN(Method):
         branch = self.branches[m]
         assert isinstance(branch, Branch)
         return branch
-
-
-def _branch(config: MCNConfig, m: Modality, spaces: Mapping[str, MCNSpace]) -> Branch:
-    kind, width = config.input_of(m), config.widths[m]
-    stem: nn.Module = nn.Identity()
-    if kind == "words":
-        stem, width = MaxWords(width, config.dim), config.dim
-    elif kind != "latents":
-        network = DaveNet(width, channels=config.channels, norm=config.audio_norm)
-        stem, width = Sound(network, DaveMel(width) if kind == "waveform" else None), network.width
-    elif config.normalise == "standardise":
-        stem = Standardise(width)
-    elif config.normalise == "l2":
-        stem = UnitBlocks(config.blocks.get(m, (width,)))
-    return Branch(
-        stem,
-        width,
-        {name: space.dim for name, space in spaces.items() if m in space.own},
-        narrow=kind in ("mel", "waveform"),
-        hidden=config.hidden if config.reconstruct_weight else 0,
-        nonnegative=kind != "latents" or m in config.nonnegative,
-    )
-
-
-# -- layers of a branch: each row by itself ----------------------------------------------------------------------------
-
-
-class UnitBlocks(nn.Module):
-    """Concatenated latents, those of each encoder at unit length."""
-
-    def __init__(self, blocks: tuple[int, ...]):
-        super().__init__()
-        self.blocks = blocks
-
-    def forward(self, x_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-        return torch.cat([F.normalize(x, dim=1) for x in x_BD.split(self.blocks, dim=1)], dim=1)
-
-
-class GatedUnit(nn.Module):
-    """y = W1 x + b1,   out = y * sigmoid(W2 y + b2): every dimension is gated by all the others."""
-
-    def __init__(self, width: int, dim: int):
-        super().__init__()
-        self.linear = nn.Linear(width, dim)
-        self.gate = nn.Linear(dim, dim)
-
-    def forward(self, x_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
-        y_BE = self.linear(x_BD)
-        return y_BE * torch.sigmoid(self.gate(y_BE))
-
-
-class MaxWords(nn.Module):
-    """max over words of ReLU(W x + b). A row of zeros is padding; a text without words gives zeros."""
-
-    def __init__(self, width: int, dim: int):
-        super().__init__()
-        self.linear = nn.Linear(width, dim)
-
-    def forward(self, words_BLD: Float[Tensor, "b l d"]) -> Float[Tensor, "b e"]:
-        word_BL = (words_BLD != 0).any(dim=2)  # 1 = a word, 0 = padding
-        y_BLE = self.linear(words_BLD).masked_fill(~word_BL[:, :, None], -torch.inf)
-        return y_BLE.max(dim=1).values.relu()  # the ReLU of the maximum is the maximum of ReLUs
-
-
-class FeatureDecoder(nn.Sequential):
-    """Linear, ReLU, Linear, and one more ReLU where the target is never negative."""
-
-    def __init__(self, dim: int, hidden: int, width: int, *, nonnegative: bool):
-        last = [nn.ReLU()] if nonnegative else []
-        super().__init__(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, width), *last)
-
-
-class Branch(nn.Module):
-    """One modality: a stem from the input to one vector f, heads from f into spaces, and decoders back to f."""
-
-    def __init__(
-        self, stem: nn.Module, width: int, dims: Mapping[str, int], *, narrow: bool, hidden: int, nonnegative: bool
-    ):
-        """`width` is that of f, `dims` those of the spaces by name. `narrow`: gate f before it is widened, which is
-        steadier in half precision. `hidden` 0: no decoders. `nonnegative`: f has no value below zero."""
-        super().__init__()
-        self.stem = stem
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(GatedUnit(width, width), nn.Linear(width, dim)) if narrow else GatedUnit(width, dim)
-                for name, dim in dims.items()
-            }
-        )
-        decoded = dims if hidden else {}
-        self.decoders = nn.ModuleDict(
-            {name: FeatureDecoder(dim, hidden, width, nonnegative=nonnegative) for name, dim in decoded.items()}
-        )
-
-    def forward(self, f_BD: Float[Tensor, "b d"]) -> dict[str, Tensor]:
-        """z (B, E) by space."""
-        return {name: head(f_BD) for name, head in self.heads.items()}
-
-    def errors(self, z: Mapping[str, Tensor], f_BD: Float[Tensor, "b d"]) -> list[Tensor]:
-        """Mean squared reconstruction errors of f (B,), one for each space."""
-        rebuilt = [decoder(z[name]) for name, decoder in self.decoders.items()]
-        return [(r_BD.to(f_BD.dtype) - f_BD).square().mean(dim=1) for r_BD in rebuilt]

@@ -8,12 +8,12 @@ from itertools import combinations
 from typing import Any, ClassVar, Literal
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.losses.clustering import Over
 from seehear.methods.base import MethodConfig, config_from
 from seehear.nn.davenet import NormKind
 from seehear.types import MODALITIES, Modality
 
 Pair = tuple[Modality, Modality]
+Over = Literal["mean", "sum", "fused"]
 Input = Literal["latents", "words", "mel", "waveform"]
 
 
@@ -84,6 +84,7 @@ class MCNConfig(MethodConfig):
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", {m: tuple(b) for m, b in self.blocks.items()})
         object.__setattr__(self, "pairs", tuple((p, q) for p, q in self.pairs))
+        # JSON gives lists: as tuples, settings that were saved and loaded equal those before.
         for name in ("nonnegative", "channels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.widths:
@@ -134,6 +135,7 @@ class MCNSpace:
 
 def plan(config: MCNConfig) -> dict[str, MCNSpace]:
     """The spaces by name, the one with most modalities first."""
+    # In one order, so that names of spaces and pairs do not depend on how widths were given.
     modalities = tuple(m for m in MODALITIES if m in config.widths)
     pairs = config.pairs or tuple(combinations(modalities, 2))
     if config.spaces == "joint":
@@ -143,6 +145,7 @@ def plan(config: MCNConfig) -> dict[str, MCNSpace]:
     fine = tuple(pair for pair in pairs if "text" not in pair)
     coarse = tuple(pair for pair in pairs if "text" in pair)
     return {
+        # The first is the space that `Method.space_name` takes by default.
         "coarse": MCNSpace(modalities, config.coarse_dim or config.dim // 2, coarse, own=("text",)),
         "fine": MCNSpace(("video", "audio"), config.dim, fine, own=("video", "audio"), clustered=False),
     }

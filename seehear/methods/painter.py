@@ -27,9 +27,12 @@ from seehear.nn.random import Randomness, seed_of
 from seehear.nn.transformer import glorot
 from seehear.types import Batch, Encoded, Float, Int, StepOutput, Tensor
 
-_LEAST = 0.1  # smallest s_t^2 in the loss
-_ENOUGH = 10_000  # pictures for the principal components
-_AT_ONCE = 256  # pictures painted in one batch
+# Smallest s_t^2 in the loss: it bounds the weight of steps with hardly any noise.
+_LEAST = 0.1
+# Pictures for the principal components.
+_ENOUGH = 10_000
+# Pictures painted in one batch.
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,7 @@ class Painter(Method):
         self.into = glorot(nn.Linear(k, hidden))
         self.blocks = nn.ModuleList(_PainterBlock(hidden) for _ in range(config.blocks))
         self.norm, self.out = nn.LayerNorm(hidden), nn.Linear(hidden, k)
+        # f = 0 at first: training starts from the optimal estimate for Gaussian pictures.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         self.register_buffer("mean", torch.zeros(pixels))
@@ -92,6 +96,7 @@ class Painter(Method):
         if k >= len(x_NP):
             raise ValueError(f"{len(x_NP)} pictures have at most {len(x_NP) - 1} components; got {k}")
         self.mean.copy_(x_NP.mean(0))
+        # `svd_lowrank` draws from torch's global generator, and takes no other.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             _, spread_K, axes_PK = torch.svd_lowrank(x_NP - self.mean, q=k, niter=4)
@@ -108,6 +113,7 @@ class Painter(Method):
         if rng is None:
             raise ValueError("diffusion draws its noise: encode needs rng")
         centred_BP = _flat(batch["picture"]).to(self.axes) - self.mean
+        # Before `fit` all axes are zero.
         z_BK = centred_BP @ self.axes / self.axes.square().sum(0).clamp(min=1e-12)
         eps_BK, t_B = rng.normal("noise", self.config.components).to(z_BK), self.diffusion.draw(rng, "time")
         a_B1, s_B1 = self._levels(t_B)
@@ -142,22 +148,23 @@ class Painter(Method):
         self, c_BE: Float[Tensor, "b e"], *, steps: int = 50, guidance: float = 3.0, seed: int = 0
     ) -> Int[Tensor, "b h w c"]:
         """Pictures (B, H, W, 3) uint8 of unit vectors, by DDIM. The initial noise of row i is a function of seed, i."""
-        c_BE = self._standard(c_BE)
-        starts = range(0, len(c_BE), _AT_ONCE)
-        return torch.cat([self._paint(c_BE[at : at + _AT_ONCE], at, steps, guidance, seed) for at in starts])
+        size, pictures = self.config.size, []
+        for at, c_NE in zip(range(0, len(c_BE), _AT_ONCE), self._standard(c_BE).split(_AT_ONCE), strict=True):
+            draws = [torch.Generator().manual_seed(seed_of(seed, at + i)) for i in range(len(c_NE))]
+            start_NK = torch.stack([torch.randn(self.config.components, generator=draw) for draw in draws])
 
-    def _paint(self, c_BE: Tensor, at: int, steps: int, guidance: float, seed: int) -> Tensor:
-        draws = [torch.Generator().manual_seed(seed_of(seed, at + i)) for i in range(len(c_BE))]
-        start_BK = torch.stack([torch.randn(self.config.components, generator=draw) for draw in draws])
+            def start(_: int, drawn_NK: Tensor = start_NK) -> Tensor:
+                return drawn_NK.to(self.mean)
 
-        def denoise(z_BK: Tensor, t_B: Tensor) -> Tensor:
-            both = torch.cat([torch.zeros_like(c_BE), c_BE])
-            free_BK, guided_BK = self.clean(z_BK.repeat(2, 1), t_B.repeat(2), both).chunk(2)
-            return free_BK + guidance * (guided_BK - free_BK)
+            def denoise(z_NK: Tensor, t_N: Tensor, c_NE: Tensor = c_NE) -> Tensor:
+                both = torch.cat([torch.zeros_like(c_NE), c_NE])
+                free_NK, guided_NK = self.clean(z_NK.repeat(2, 1), t_N.repeat(2), both).chunk(2)
+                return free_NK + guidance * (guided_NK - free_NK)
 
-        z_BK = sample(denoise, lambda _: start_BK.to(self.mean), self.config.schedule, steps=steps)
-        x_BP = (self.mean + z_BK @ self.axes.T).clamp(-1, 1)
-        return ((x_BP + 1) * 127.5).round().to(torch.uint8).cpu().view(-1, self.config.size, self.config.size, 3)
+            z_NK = sample(denoise, start, self.config.schedule, steps=steps)
+            x_NP = (self.mean + z_NK @ self.axes.T).clamp(-1, 1)
+            pictures.append(((x_NP + 1) * 127.5).round().to(torch.uint8).cpu().view(-1, size, size, 3))
+        return torch.cat(pictures)
 
     def _standard(self, c_BE: Tensor) -> Tensor:
         return (c_BE.to(self.centre) - self.centre) / self.reach

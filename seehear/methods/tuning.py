@@ -3,7 +3,7 @@ clips, or several folds where validation clips are few. Also the closed forms of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -13,7 +13,7 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.methods.linear import LinearMaps, Moments, Pairs, Sureness, canonical, ridge
-from seehear.nn.statistics import Latents, Present, check, present_rows
+from seehear.nn.latents import Latents, Present, check, present_rows
 from seehear.types import Modality, Tensor
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -31,37 +31,25 @@ class TuningFold:
 
 def tuned(
     train: Moments,
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
+    folds: Sequence[TuningFold],
     *,
     shrinkages: Sequence[float] = SHRINKAGES,
     ranks: Sequence[int | None] = (None, 256, 64),
     pairs: Pairs | None = None,
-    folds: Sequence[TuningFold] = (),
 ) -> LinearMaps:
-    """CCA, or generalised CCA, with the shrinkage and rank that retrieve best on validation rows, or over `folds` where
-    there are some; None is full rank."""
+    """CCA, or generalised CCA, fitted to `train` with the shrinkage and rank that retrieve best on the rows of the
+    folds; None is full rank."""
     width = min(train.whitened_axes(m, shrinkages[0]).shape[1] for m in train.modalities)
     sizes = sorted({width if r is None else min(r, width) for r in ranks}, reverse=True)
 
     def family(m: Moments) -> list[LinearMaps]:
         return [full.truncated(r) for full in (canonical(m, shrinkage=s) for s in shrinkages) for r in sizes]
 
-    found = chosen(family, train, folds or [TuningFold(train, validation, present, clip)], pairs=pairs)
-    return replace(found, again=partial(canonical, **found.settings))  # type: ignore[arg-type]
+    best = chosen(family, train, folds, pairs=pairs)
+    return replace(best, again=partial(canonical, **best.settings))  # type: ignore[arg-type]
 
 
-def tuned_ridge(
-    train: Moments,
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    hub: Modality,
-    shrinkages: Sequence[float] = SHRINKAGES,
-    folds: Sequence[TuningFold] = (),
-) -> LinearMaps:
+def tuned_ridge(train: Moments, folds: Sequence[TuningFold], *, hub: Modality) -> LinearMaps:
     """Ridge onto a hub; the shrinkage of each modality is the one that retrieves best between it and the hub."""
     best_of: dict[Modality, float] = {}
     for p in train.modalities:
@@ -69,10 +57,10 @@ def tuned_ridge(
 
             def family(m: Moments, p: Modality = p) -> list[LinearMaps]:
                 part = m.only(p, hub)
-                return [ridge(part, shrinkage=r, hub=hub) for r in shrinkages]
+                return [ridge(part, shrinkage=r, hub=hub) for r in SHRINKAGES]
 
-            found = chosen(family, train, folds or [TuningFold(train, validation, present, clip)], pairs=((p, hub),))
-            best_of[p] = float(found.settings[f"shrinkage of {p}"])
+            best = chosen(family, train, folds, pairs=((p, hub),))
+            best_of[p] = float(best.settings[f"shrinkage of {p}"])
     again = partial(ridge, shrinkage=best_of, hub=hub)
     return replace(again(train), again=again)
 
@@ -86,7 +74,13 @@ def chosen(
 ) -> LinearMaps:
     """The member of a family, fitted to `train`, whose settings retrieve best on the rows of the folds; the first of
     equals. With several folds the mean decides, and `sure` holds its uncertainty."""
-    scores_FKP = np.stack([_scores(family(f.train), f.rows, f.present, f.clip, pairs, train) for f in folds])
+    asked = list(pairs or combinations(train.modalities, 2))
+    scores = []
+    for fold in folds:
+        check(fold.rows, fold.present)
+        ranks = [reciprocal_ranks(c, fold.rows, fold.present, fold.clip, pairs=asked) for c in family(fold.train)]
+        scores.append([[own.get(pair, np.nan) for pair in asked] for own in ranks])
+    scores_FKP = np.array(scores)
     known_P = ~np.isnan(scores_FKP).all(axis=(0, 1))
     if not known_P.any():
         raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
@@ -105,28 +99,12 @@ def chosen(
     own_F = np.nanmean(scores_FKP[:, first], axis=1)
     sure = Sureness(
         folds=len(folds),
-        clips=sum(_clips(f) for f in folds),
+        clips=sum(len(next(iter(f.rows.values())) if f.clip is None else f.clip.unique()) for f in folds),
         reciprocal_rank=float(own_F.mean()),
         error=float(own_F.std(ddof=1) / len(folds) ** 0.5),
         others_as_good=int((behind_FK.mean(axis=0) <= error_K).sum()) - 1,
     )
     return replace(found, sure=sure)
-
-
-def best(
-    candidates: Iterable[LinearMaps],
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    pairs: Pairs | None = None,
-) -> LinearMaps:
-    """The candidate that retrieves best on validation rows; the first of equals. Over several pairs of modalities: the
-    highest mean of its reciprocal ranks relative to the best in each pair, so that no easy pair outvotes a hard one."""
-    check(validation, present)
-    candidates = list(candidates)
-    scores = np.array([list(reciprocal_ranks(c, validation, present, clip, pairs=pairs).values()) for c in candidates])
-    return candidates[int((scores / scores.max(axis=0)).mean(axis=1).argmax())]
 
 
 def reciprocal_ranks(
@@ -138,18 +116,9 @@ def reciprocal_ranks(
     pairs: Pairs | None = None,
 ) -> dict[tuple[Modality, Modality], float]:
     """By pair, over both directions, the mean reciprocal rank of each row's own clip among the clips of the first 4,096
-    rows that have both modalities; ties share their ranks. `clip` is the clip number of each row, ascending (default:
-    every row is a clip). A clip ranks by its best row, and every clip has the same weight. This only ranks candidates;
-    evaluation proper is `evaluation`."""
-    scores = _reciprocal_ranks(maps, latents, present, clip, pairs)
-    if not scores:
-        raise SeehearError("no two validation rows have the same two modalities: nothing to choose by")
-    return scores
-
-
-def _reciprocal_ranks(
-    maps: LinearMaps, latents: Latents, present: Present | None, clip: Tensor | None, pairs: Pairs | None
-) -> dict[tuple[Modality, Modality], float]:
+    rows that have both modalities; ties share their ranks. A pair that no two rows have is left out. `clip` is the clip
+    number of each row, ascending (default: every row is a clip). A clip ranks by its best row, and every clip has the
+    same weight. This only ranks candidates; evaluation proper is `evaluation`."""
     scores = {}
     for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
         rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
@@ -159,26 +128,6 @@ def _reciprocal_ranks(
             own = rows if clip is None else clip[rows]
             scores[p, q] = float(np.mean([_reciprocal_rank(s.numpy(), own.numpy()) for s in (similar, similar.T)]))
     return scores
-
-
-def _scores(
-    candidates: Sequence[LinearMaps],
-    latents: Latents,
-    present: Present | None,
-    clip: Tensor | None,
-    pairs: Pairs | None,
-    train: Moments,
-) -> np.ndarray:
-    """(K, P) mean reciprocal ranks of candidates by pair of modalities; NaN of a pair that no two rows have."""
-    check(latents, present)
-    pairs = pairs or list(combinations(train.modalities, 2))
-    found = [_reciprocal_ranks(c, latents, present, clip, pairs) for c in candidates]
-    return np.array([[own.get((p, q), np.nan) for p, q in pairs] for own in found])
-
-
-def _clips(fold: TuningFold) -> int:
-    rows = len(next(iter(fold.rows.values())))
-    return rows if fold.clip is None else len(fold.clip.unique())
 
 
 def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
@@ -205,26 +154,19 @@ def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[
         if not hubs:
             raise SeehearError(f"no training row has both {p} and one of {', '.join(locked)}: nothing binds it")
         r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
-        inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]  # 1 / inf = 0
+        # Directions without variance are infinite there and drop out: 1 / inf = 0.
+        inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]
         cross = torch.stack([m.cross(p, q) * m.scale[q] for q in hubs]).mean(0)
         weight[p] = vectors @ (inverse[:, None] * (vectors.T @ cross)) / m.scale[p][:, None]
         settings[f"shrinkage of {p}"] = r
     width = next(iter(weight.values())).shape[1]
-    for q in (q for q in locked if q not in m.modalities):  # words, where only queries have them
+    # Words, where only queries have them.
+    for q in (q for q in locked if q not in m.modalities):
         mean[q], weight[q] = torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64)
     return LinearMaps("bound", mean, weight, settings=settings)
 
 
-def tuned_bound(
-    train: Moments,
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    locked: Sequence[Modality],
-    shrinkages: Sequence[float] = SHRINKAGES,
-    folds: Sequence[TuningFold] = (),
-) -> LinearMaps:
+def tuned_bound(train: Moments, folds: Sequence[TuningFold], *, locked: Sequence[Modality]) -> LinearMaps:
     """`bound` with the shrinkage of each modality that retrieves best between it and the locked ones."""
     best_of: dict[Modality, float] = {}
     sure = None
@@ -233,11 +175,10 @@ def tuned_bound(
 
         def family(m: Moments, p: Modality = p, hubs: Sequence[Modality] = tuple(hubs)) -> list[LinearMaps]:
             part = m.only(p, *hubs)
-            return [bound(part, locked=hubs, shrinkage=r) for r in shrinkages]
+            return [bound(part, locked=hubs, shrinkage=r) for r in SHRINKAGES]
 
-        pairs = tuple((p, q) for q in hubs)
-        found = chosen(family, train, folds or [TuningFold(train, validation, present, clip)], pairs=pairs)
-        best_of[p], sure = float(found.settings[f"shrinkage of {p}"]), found.sure
+        best = chosen(family, train, folds, pairs=tuple((p, q) for q in hubs))
+        best_of[p], sure = float(best.settings[f"shrinkage of {p}"]), best.sure
     return replace(bound(train, locked=locked, shrinkage=best_of), sure=sure)
 
 
@@ -251,32 +192,15 @@ def tuned_bound(
 # what a face and its voice share. In blocks, each the CCA of one pair, no pair loses to another.
 
 
-def tuned_blocks(
-    train: Moments,
-    validation: Latents,
-    present: Present | None = None,
-    clip: Tensor | None = None,
-    *,
-    dim: int,
-    shrinkages: Sequence[float] = SHRINKAGES,
-    folds: Sequence[TuningFold] = (),
-) -> LinearMaps:
+def tuned_blocks(train: Moments, folds: Sequence[TuningFold], *, dim: int) -> LinearMaps:
     """Blocks for the pairs of `train`, of `dim` coordinates in all; the shrinkage and rank of each are those that
-    retrieve best between its two modalities, over `folds` where there are some."""
+    retrieve best between its two modalities."""
     pairs = [pair for pair in combinations(train.modalities, 2) if pair in train.covariance]
     rank = dim // len(pairs)
     settings: dict[tuple[Modality, Modality], tuple[float, int]] = {}
     for p, q in pairs:
-        best = tuned(
-            train.only(p, q),
-            validation,
-            present,
-            clip,
-            shrinkages=shrinkages,
-            ranks=(rank, min(rank, 64)),
-            pairs=((p, q),),
-            folds=[replace(fold, train=fold.train.only(p, q)) for fold in folds],
-        )
+        parts = [replace(fold, train=fold.train.only(p, q)) for fold in folds]
+        best = tuned(train.only(p, q), parts, ranks=(rank, min(rank, 64)), pairs=((p, q),))
         settings[p, q] = float(best.settings["shrinkage"]), int(best.settings["rank"])
     return replace(blocks(train, settings), again=partial(blocks, chosen=settings))
 

@@ -19,34 +19,33 @@ are those of the whole batch on any number of processes and with micro-batches, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.losses.nce import mil_nce, nce
-from seehear.losses.overlap import Overlap, same_group
-from seehear.losses.zero import zero_of
+from seehear.losses.contrastive import Overlap, same_group, zero_of
 from seehear.methods.base import Method
-from seehear.methods.vatt_config import SIZES, VATTConfig, VATTSpace, plan
-from seehear.nn.mel import LogMel
+from seehear.methods.vatt_config import SIZES, Form, VATTConfig, VATTSpace, plan
+from seehear.methods.vatt_layers import BatchStatistics, Head, HeadBatchNorm, LogMel, PatchTokens, WordTokens
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import PatchTokens, WordTokens
 from seehear.nn.transformer import Style, Transformer, glorot
-from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
+from seehear.types import Batch, Bool, Encoded, Float, Modality, StepOutput, Tensor, group_numbers, presence
 
 __all__ = ["SIZES", "VATT", "VATTConfig"]
 
-_AGG = slice(0, 1)  # position of the aggregation token
+# Position of the aggregation token.
+_AGG = slice(0, 1)
 
 
 class VATT(Method):
     name = "vatt"
     reads_media = True
-    shortest = 1e-3  # a batch norm of equal rows gives zeros
+    # A batch norm of equal rows gives zeros, whose direction would have a huge gradient.
+    shortest = 1e-3
     config_type = VATTConfig
     config: VATTConfig
 
@@ -54,7 +53,9 @@ class VATT(Method):
         super().__init__()
         self.config, self._spaces = config, plan(config)
         self.spaces = {name: space.modalities for name, space in self._spaces.items()}
-        self.tokens = nn.ModuleDict({m: _tokens(config, m) for m in config.modalities})
+        self.tokens = nn.ModuleDict(
+            {m: WordTokens(config) if m == "text" else PatchTokens(config, m) for m in config.modalities}
+        )
         agnostic = config.variant == "agnostic"
         encoders = {"shared": None} if agnostic else dict.fromkeys(config.modalities)
         self.encoders = nn.ModuleDict({name: _encoder(config, name) for name in encoders})
@@ -117,7 +118,18 @@ class VATT(Method):
             for p, q in space.pairs:
                 either, both = encoded.present[p] | encoded.present[q], encoded.present[p] & encoded.present[q]
                 if both.any() and int(either.sum()) > 1:
-                    terms[p, q] = self._term(z[name][p], z[name][q], valid[p], valid[q], exclude)
+                    x, y = (F.normalize(z[name][m], dim=-1, eps=self.shortest) for m in (p, q))
+                    # NCE is MIL-NCE with one match a clip.
+                    y_BKE, has_BK = (y, valid[q]) if q == "text" else (y[:, None], valid[q][:, None])
+                    terms[p, q] = mil_nce(
+                        x,
+                        y_BKE,
+                        config.temperature,
+                        has_x_B=valid[p],
+                        has_y_BK=has_BK,
+                        form=config.form,
+                        exclude=exclude,
+                    )
                     weight = config.text_weight if q == "text" else 1.0
                     total, weights = total + weight * terms[p, q], weights + weight
         if config.form != "paper" and weights:
@@ -127,14 +139,6 @@ class VATT(Method):
         for norm, (mean, variance) in statistics.moments.items():
             carry |= {f"{names[norm]}/mean": mean, f"{names[norm]}/variance": variance}
         return StepOutput(total, metrics, carry)
-
-    def _term(self, x: Tensor, y: Tensor, has_x: Tensor, has_y: Tensor, exclude: Overlap | None) -> Tensor:
-        """NCE, or MIL-NCE where y holds sentences."""
-        x, y = (F.normalize(z, dim=-1, eps=self.shortest) for z in (x, y))
-        config = self.config
-        if y.dim() == 3:
-            return mil_nce(x, y, config.temperature, has_x_B=has_x, has_y_BK=has_y, form=config.form, exclude=exclude)
-        return nce(x, y, config.temperature, has_x_B=has_x, has_y_B=has_y, form=config.form, exclude=exclude)
 
     def place(self, features: Mapping[Modality, Tensor], space: str | None = None) -> dict[Modality, Tensor]:
         """Audio enters the coarse space by video's map, even where it was not trained there (as in MMV)."""
@@ -180,38 +184,13 @@ class VATT(Method):
         if "coarse" in z:
             trained = {m for pair in self._spaces["coarse"].pairs for m in pair}
             through = [m for m in z["fine"] if statistics is None or m in trained]
-            if through:  # one map for both: its batch norm needs the rows of both together
+            # One map for both: its batch norm needs the rows of both together.
+            if through:
                 x = torch.cat([z["fine"][m] for m in through])
                 rows = torch.cat([valid[m] for m in through]) if valid else None
                 sizes = [z["fine"][m].shape[0] for m in through]
                 z["coarse"] |= dict(zip(through, self.coarsen(x, rows, statistics).split(sizes), strict=True))
         return z
-
-
-def _tokens(config: VATTConfig, m: Modality) -> nn.Module:
-    width, agnostic = config.size_of(m).width, config.variant == "agnostic"
-    if m == "text":
-        return WordTokens(
-            config.vocabulary,
-            config.word_width,
-            width=width,
-            absolute=config.words if agnostic else None,
-            position_norm=config.position_norm,
-            trained=config.train_words,
-            dropout=config.dropout,
-        )
-    shape, patch = config.grid_of(m)
-    return PatchTokens(
-        shape,
-        patch,
-        channels=config.channels if m == "video" else 1,
-        width=width,
-        mix=agnostic,
-        position_norm=config.position_norm,
-        keep=config.keep_of(m),
-        keep_per_sample=config.keep_per_sample,
-        dropout=config.dropout,
-    )
 
 
 def _encoder(config: VATTConfig, name: str) -> Transformer:
@@ -241,59 +220,71 @@ def _check_axes(m: Modality, x: Tensor, axes: int, expected: str) -> None:
         raise SeehearError(f"{m} must be {expected}; got {tuple(x.shape)}")
 
 
-# -- heads -------------------------------------------------------------------------------------------------------------
+# -- NCE and MIL-NCE (equations 4 and 5; MIL-NCE: arXiv 1912.06430) ----------------------------------------------------
+
+# x_i is a clip, P(i) its one match (NCE) or its several sentences (MIL-NCE), s a cosine over tau:
+#
+#     p_i = log sum over t in P(i) of exp s(x_i, t)              its matches
+#     r_i = log sum over t not in P(i) of exp s(x_i, t)          its row: the sentences of all other clips
+#     c_i = log sum over t in P(i), j != i of exp s(x_j, t)      its columns: all other clips, for each of its sentences
+#
+#     paper        log(e^p + e^r + e^c) - p                       0 at best
+#     code         log(2 e^p + e^r + e^c) - p                     the official code counts matches twice: ln 2 at best
+#     symmetric    log(e^p + e^r) + log(e^p + e^c) - 2 p          two cross-entropies, added
+#
+# The mean is over clips that have both; a clip that lacks one of the two is still a negative with the other.
+
+# Logit of a term that does not count: e^-10000 is 0, and unlike that of -inf its gradient is 0 and not NaN.
+_NOTHING = -1e4
 
 
-class BatchStatistics:
-    """Mean and unbiased variance by norm, where a batch had two valid rows at least."""
+def mil_nce(
+    x_BE: Float[Tensor, "b e"],
+    y_BKE: Float[Tensor, "b k e"],
+    temperature: Float[Tensor, ""] | float,
+    *,
+    has_x_B: Bool[Tensor, " b"] | None = None,
+    has_y_BK: Bool[Tensor, "b k"] | None = None,
+    form: Form = "paper",
+    exclude: Overlap | None = None,
+) -> Float[Tensor, ""]:
+    """MIL-NCE of unit rows, 1/temperature at most 1000; with K = 1 this is NCE. Absent rows and sentences are dropped
+    before anything is computed; zero, with a zero gradient, where no clip has both. Excluded pairs of clips are no
+    negatives of each other."""
+    _check(x_BE, y_BKE, exclude)
+    has_x_B = x_BE.new_ones(len(x_BE), dtype=torch.bool) if has_x_B is None else has_x_B
+    has_y_BK = y_BKE.new_ones(y_BKE.shape[:2], dtype=torch.bool) if has_y_BK is None else has_y_BK
+    clip_X, owner_Y = has_x_B.nonzero().squeeze(1), has_y_BK.nonzero()[:, 0]
+    match_XY = clip_X[:, None] == owner_Y  # 1 = a sentence of this clip
+    both_X = match_XY.any(dim=1)
+    # Without a match the mean below would be 0 / 0.
+    if not bool(both_X.any()):
+        return zero_of((x_BE, y_BKE))
+    products_XY = x_BE[clip_X] @ y_BKE[has_y_BK].T
+    s_XY = products_XY.to(torch.promote_types(x_BE.dtype, torch.float32)) / temperature
+    other_XY = ~match_XY
+    if exclude is not None:
+        excluded_BB = torch.zeros(len(x_BE), len(x_BE), dtype=torch.bool, device=x_BE.device)
+        excluded_BB[exclude.pairs(slice(0, len(x_BE)))] = True
+        other_XY &= ~excluded_BB[clip_X][:, owner_Y]
+    match, row = _log_sum(s_XY, match_XY, dim=1), _log_sum(s_XY, other_XY, dim=1)
+    column = _log_sum(_log_sum(s_XY, other_XY, dim=0).expand_as(s_XY), match_XY, dim=1)
+    row, column = row - match, column - match
+    # softplus(a) is log(1 + e^a); above its threshold it is a itself.
+    if form == "symmetric":
+        loss = F.softplus(row, threshold=50) + F.softplus(column, threshold=50)
+    else:
+        twice = math.log(2) if form == "code" else 0.0
+        loss = F.softplus(torch.logaddexp(row, column) - twice, threshold=50) + twice
+    return loss[both_X].mean()
 
-    # A class and not a dict: a sharded module is called with copies of dicts.
-    def __init__(self) -> None:
-        self.moments: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+def _log_sum(s: Tensor, counted: Tensor, *, dim: int) -> Tensor:
+    return s.masked_fill(~counted, _NOTHING).logsumexp(dim=dim)
 
 
-class HeadBatchNorm(nn.Module):
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, width: int, *, momentum: float = 0.1, eps: float = 1e-5):
-        super().__init__()
-        self.momentum, self.eps = momentum, eps
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
-        self.register_buffer("running_mean", torch.zeros(width))
-        self.register_buffer("running_var", torch.ones(width))
-
-    def forward(self, x: Tensor, valid: Tensor | None = None, statistics: BatchStatistics | None = None) -> Tensor:
-        """(..., D) normalised by the moments of the `valid` (...) rows (None: all), which are added to `statistics`;
-        without it, or with fewer than two valid rows, by the running statistics."""
-        x = x.to(self.weight.dtype)
-        mean, variance = self.running_mean, self.running_var
-        rows_ND = x.flatten(0, -2) if valid is None else x[valid]
-        if statistics is not None and (count := len(rows_ND)) > 1:
-            mean, variance = rows_ND.mean(dim=0), rows_ND.var(dim=0, unbiased=False)
-            statistics.moments[self] = mean.detach(), variance.detach() * (count / (count - 1))
-        return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
-
-    @torch.no_grad()
-    def move(self, mean: Tensor, variance: Tensor) -> None:
-        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-        self.running_var.lerp_(variance.to(self.running_var), self.momentum)
-
-
-class Head(nn.Module):
-    """Linear maps from `widths[0]` through the others, with a ReLU before each but the first (`relu_first`: before it
-    too). `norm`: batch norm after each, whose offset replaces the bias."""
-
-    def __init__(self, widths: Sequence[int], *, norm: bool, relu_first: bool = False):
-        super().__init__()
-        self.relu_first = relu_first
-        steps = list(pairwise(widths))
-        self.maps = nn.ModuleList(glorot(nn.Linear(a, b, bias=not norm)) for a, b in steps)
-        self.norms = nn.ModuleList(HeadBatchNorm(b) for _, b in steps) if norm else None
-
-    def forward(self, x: Tensor, valid: Tensor | None = None, statistics: BatchStatistics | None = None) -> Tensor:
-        for i, linear in enumerate(self.maps):
-            x = linear(x.relu() if i or self.relu_first else x)
-            if self.norms is not None:
-                x = self.norms[i](x, valid, statistics)
-        return x
+def _check(x_BE: Tensor, y_BKE: Tensor, exclude: Overlap | None) -> None:
+    if x_BE.dim() != 2 or y_BKE.dim() != 3 or len(x_BE) != len(y_BKE) or x_BE.shape[1] != y_BKE.shape[2]:
+        raise ValueError(f"x must be (B, E) and y (B, K, E); got {tuple(x_BE.shape)} and {tuple(y_BKE.shape)}")
+    if exclude is not None and len(exclude) != len(x_BE):
+        raise ValueError(f"the exclusion is of {len(exclude)} rows, the batch has {len(x_BE)}")

@@ -9,21 +9,47 @@ from typing import Any, ClassVar, Literal
 
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.raw.config import RawConfig
-from seehear.losses.nce import Form
 from seehear.methods.base import MethodConfig, config_from
-from seehear.nn.mel import MelConfig
 from seehear.nn.transformer import Size
 from seehear.types import MODALITIES, Modality
 
 Pair = tuple[Modality, Modality]
+Form = Literal["paper", "code", "symmetric"]
 
 SIZES = {
-    "tiny": Size(layers=4, width=192, hidden=768, heads=3),  # ours, for a CPU
+    # Ours, for a CPU.
+    "tiny": Size(layers=4, width=192, hidden=768, heads=3),
     "small": Size(layers=6, width=512, hidden=2048, heads=8),
     "base": Size(layers=12, width=768, hidden=3072, heads=12),
     "medium": Size(layers=12, width=1024, hidden=4096, heads=16),
     "large": Size(layers=24, width=1024, hidden=4096, heads=16),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelConfig:
+    window: float = 0.04267
+    """Seconds of a frame."""
+    hop: float = 0.02134
+    """Seconds from one frame to the next."""
+    bands: int = 80
+    """Bands of equal width in mel."""
+    low: float = 80.0
+    """Lower end of the first band, in hertz."""
+    high: float = 7600.0
+    """Upper end of the last band, in hertz."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "(0, inf)", "window", "hop", "bands", "high")
+        check_range(self, "[0, inf)", "low")
+
+    def sizes(self, rate: int) -> tuple[int, int]:
+        """(samples of a window, samples of a hop)"""
+        return int(self.window * rate), int(self.hop * rate)
+
+    def frames(self, samples: int, rate: int) -> int:
+        """Frames of a sound: one begins at every hop inside it."""
+        return -(-samples // self.sizes(rate)[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +126,13 @@ class VATTConfig(MethodConfig):
     """Clips of one source recording are no negatives of each other. (In the paper they are.)"""
 
     def __post_init__(self) -> None:
+        # JSON gives lists: as tuples, settings that were saved and loaded equal those before.
         for name in ("modalities", "frames", "patch", "mel_patch"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_range(self, "[1, inf)", "channels", "rate", "samples", "sound_patch", "vocabulary", "word_width", "words")
         check_range(self, "[1, inf)", "frames", "patch", "mel_patch", "dim", "coarse_dim")
         check_range(self, "[0, inf)", "text_weight")
+        # In one order, so that names of spaces and pairs do not depend on how they were given.
         object.__setattr__(self, "modalities", tuple(m for m in MODALITIES if m in self._known(self.modalities)))
         pairs = tuple(tuple(sorted(self._known(pair), key=MODALITIES.index)) for pair in self.pairs)
         object.__setattr__(self, "pairs", pairs)
@@ -193,4 +221,5 @@ def plan(config: VATTConfig) -> dict[str, VATTSpace]:
     if "text" not in config.modalities:
         return spaces
     coarse = tuple(pair for pair in pairs if "text" in pair)
+    # The first is the space that `Method.space_name` takes by default.
     return {"coarse": VATTSpace(config.modalities, coarse_dim, coarse)} | spaces

@@ -37,6 +37,7 @@ class DaveNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         for module in self.modules():
             if isinstance(module, nn.Conv1d):
+                # He's initialisation by the number of outputs, as in ResNet.
                 nn.init.normal_(module.weight, std=math.sqrt(2 / (module.kernel_size[0] * module.out_channels)))
 
     def forward(
@@ -61,6 +62,7 @@ class DaveNet(nn.Module):
         x_BCS = self.norm(self.first(mel_BFS), valid, learning).relu()
         for block in self.blocks:
             if block.stride == 2 and frames_B is not None:
+                # A stride of 2 keeps half of the frames, rounded up.
                 frames_B = (frames_B + 1) // 2
                 valid = own(frames_B, (x_BCS.shape[2] + 1) // 2)[:, None]
             x_BCS = block(x_BCS, valid, learning)
@@ -77,25 +79,6 @@ class DaveNet(nn.Module):
         for module in self.modules():
             if isinstance(module, ValidBatchNorm):
                 yield from (module.running_mean, module.running_var)
-
-
-class Sound(nn.Module):
-    """DAVEnet over spectrograms, or over waveforms that it makes them of."""
-
-    def __init__(self, network: DaveNet, mel: DaveMel | None):
-        super().__init__()
-        self.network, self.mel, self.width = network, mel, network.width
-
-    def forward(self, x: Tensor, length_B: Tensor | None, has_B: Tensor | None, *, learning: bool) -> Tensor:
-        """(B, F, S), or (B, N), to (B, C). `length_B`: frames, or samples, of each row that are its own; None: all. Of
-        a row that is absent (0 in `has_B`) nothing is: batch norm does not see it."""
-        if length_B is None and (self.mel is not None or self.network.kind == "batch"):
-            length_B = torch.full((len(x),), x.shape[-1], device=x.device)
-        if self.mel is not None and length_B is not None:
-            x, length_B = self.mel(x, length_B)
-        if length_B is not None and has_B is not None:
-            length_B = length_B * has_B
-        return self.network(x, length_B, learning=learning)
 
 
 class GroupNorm(nn.Module):
@@ -142,10 +125,13 @@ class ValidBatchNorm(nn.Module):
             mean_C = (x_BCS * valid_B1S).sum(dim=(0, 2)) / count
             variance_C = ((x_BCS - mean_C[:, None]) * valid_B1S).square().sum(dim=(0, 2)) / count
             mean_C1, variance_C1 = mean_C[:, None], variance_C[:, None]
-            if torch.is_grad_enabled():  # gradient caching encodes every row once without
+            # Gradient caching encodes every row once without a gradient: those passes would count twice.
+            if torch.is_grad_enabled():
                 with torch.no_grad():
+                    # One frame has no variance: the statistics then stay.
                     momentum = (0.1 * (frames > 1)).to(mean_C)
                     self.running_mean.lerp_(mean_C, momentum)
+                    # Unbiased, as torch's running variance is.
                     self.running_var.lerp_(variance_C * count / (count - 1).clamp(min=1), momentum)
         y_BCS = (x_BCS - mean_C1) * (variance_C1 + 1e-5).rsqrt()
         return (y_BCS * self.weight[:, None] + self.bias[:, None]) * valid_B1S
@@ -154,6 +140,7 @@ class ValidBatchNorm(nn.Module):
 class _ConvBlock(nn.Module):
     def __init__(self, before: int, after: int, *, stride: int, norm: NormKind):
         super().__init__()
+        # Kept for `maps`, which halves the lengths of clips with the frames.
         self.stride = stride
         self.conv1 = nn.Conv1d(before, after, _KERNEL, stride, _KERNEL // 2, bias=False)
         self.norm1 = _norm(norm, after)
@@ -206,18 +193,22 @@ class DaveMel(nn.Module):
         """(spectrograms, how many frames of each are its own)"""
         with torch.autocast(sound_BN.device.type, enabled=False):
             sound_BN = sound_BN.to(self.window.dtype)
+            # A sound shorter than a window is one frame.
             sound_BN = F.pad(sound_BN, (0, max(0, self.size - sound_BN.shape[1])))
             own_BN = own(samples_B, sound_BN.shape[1])
             mean_B1 = (sound_BN * own_BN).sum(dim=1, keepdim=True) / samples_B.clamp(min=1)[:, None]
             sound_BN = (sound_BN - mean_B1) * own_BN
+            # Pre-emphasis reaches one sample into the padding, which is set to zero again.
             sound_BN = torch.cat([sound_BN[:, :1], sound_BN[:, 1:] - 0.97 * sound_BN[:, :-1]], dim=1) * own_BN
             spectrum = torch.stft(sound_BN, self.size, self.hop, window=self.window, center=False, return_complex=True)
             level_BFS = 10 * (self.filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
             frames_B = self.frames(samples_B)
+            # Padding must not be the loudest frame of a clip.
             level_BFS = level_BFS.where(own(frames_B, level_BFS.shape[2])[:, None], -torch.inf)
             return (level_BFS - level_BFS.amax(dim=(1, 2), keepdim=True)).clamp(min=-80), frames_B
 
 
+# Not 0 as in MCN's code: zero decibels are a clip's loudest value.
 PADDING_DB = -120.0
 """Padding of a spectrogram whose length is not stored: no real frame goes below -80 dB."""
 

@@ -26,8 +26,11 @@ from seehear.nn.random import Randomness
 from seehear.nn.transformer import glorot
 from seehear.types import Float, Int, Tensor
 
-_SINUSOIDS, _SLOWEST = 256, 10_000.0  # numbers that embed a step, and their longest wave over 2 pi
-_OFFSET, _LARGEST = 0.008, 0.999  # of the cosine schedule: its start, and its largest beta
+# Numbers that embed a step, and their longest wave over 2 pi.
+_SINUSOIDS, _SLOWEST = 256, 10_000.0
+# Of the cosine schedule (arXiv 2102.09672): the offset keeps the first betas from vanishing, the bound keeps the last
+# ones from 1.
+_OFFSET, _LARGEST = 0.008, 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ def alpha_bars(schedule: Schedule) -> Float[Tensor, " t"]:
         along = torch.arange(schedule.steps + 1, dtype=torch.float64) / schedule.steps
         height = torch.cos((along + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
         beta = (1 - height[1:] / height[:-1]).clamp(max=_LARGEST)
+    # A power, as in DiffMAE; one re-implementation says 'multiplied', which is a factor of 160 in the middle of the
+    # schedule.
     return (1 - beta**schedule.rho).cumprod(0)
 
 
@@ -74,6 +79,7 @@ class Diffusion(nn.Module):
 
     def draw(self, rng: Randomness, name: str) -> Int[Tensor, " b"]:
         """t of each row, all steps alike likely."""
+        # In float32 the product may round up to T.
         return (rng.uniform(name) * self.steps).long().clamp(max=self.steps - 1).to(self.keeps.device)
 
     def forward(
@@ -112,6 +118,7 @@ Draw = Callable[[int], Tensor]
 @torch.no_grad()
 def sample(denoise: Denoise, draw: Draw, schedule: Schedule, *, steps: int, eta: float = 0.0) -> Tensor:
     """x_0 from noise in `steps` steps evenly over the schedule. `draw(T)` is where it starts."""
+    # Python numbers: double precision on any device.
     abar = alpha_bars(schedule).tolist()
     x = draw(schedule.steps)
     times = visited(schedule.steps, steps)
@@ -120,6 +127,7 @@ def sample(denoise: Denoise, draw: Draw, schedule: Schedule, *, steps: int, eta:
         now, then = abar[t], abar[s] if s >= 0 else 1.0
         sigma = eta * math.sqrt((1 - then) / (1 - now) * (1 - now / then))
         noise = (x - math.sqrt(now) * clean) / math.sqrt(1 - now)
+        # With eta = 1 the difference may round below zero.
         x = math.sqrt(then) * clean + math.sqrt(max(0.0, 1 - then - sigma**2)) * noise
         if sigma > 0:
             x = x + sigma * draw(t)

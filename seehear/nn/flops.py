@@ -22,6 +22,7 @@ _KERNELS = ("flash_attention", "flash_attention_for_cpu", "efficient_attention",
 def count_flops(work: Callable[[], object]) -> int:
     """Run it once, and count. On tensors of the device 'meta' nothing is computed, and the count is the same."""
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
+    # The count by module, which needs torch's tracker, is not used.
     counter.mod_tracker = _Everywhere()  # type: ignore[assignment]
     with counter:
         work()

@@ -1,4 +1,4 @@
-"""k-means by cosine, from given or fresh starting points, and clusters that follow a stream of batches.
+"""k-means by cosine, from given or fresh starting points.
 
     k_i = argmax_k cos(x_i, C_k),   C_k = mean of the x_i with k_i = k
 
@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError
 from seehear.types import Float, Int, Tensor
 
-_CHUNK_NUMBERS = 2**22  # in a chunk, and in its similarities
+# Numbers of a chunk, and of its similarities.
+_CHUNK_NUMBERS = 2**22
 _CUDA_CHUNK_NUMBERS = 2**26
-_START_ROWS = 32  # a cluster: among so many rows are starting points looked for
+# Rows for each cluster among which starting points are looked for.
+_START_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,7 @@ class Clusters:
 
 @torch.no_grad()
 def kmeans(
-    x_NE: Float[Tensor, "n e"],
-    start_KE: Float[Tensor, "k e"],
-    *,
-    iterations: int = 100,
-    tolerance: float = 1e-4,
+    x_NE: Float[Tensor, "n e"], start_KE: Float[Tensor, "k e"], *, iterations: int = 100, tolerance: float = 1e-4
 ) -> Clusters:
     """From the given centroids until the cost falls by less than `tolerance` of itself. A cluster that gets no row
     starts again from the row that lies worst in its own."""
@@ -49,7 +45,8 @@ def kmeans(
         sums_KE, count_K = torch.zeros_like(centroids_KE), centroids_KE.new_zeros(len(centroids_KE))
         along: list[Tensor] = []
         for x_TE, label_T, along_T in _chunks(x_NE, centroids_KE):
-            if x_TE.is_cuda:  # adding by index is not deterministic there, a product is
+            # Adding by index is not deterministic on a GPU, a product is.
+            if x_TE.is_cuda:
                 member_KT = F.one_hot(label_T, len(centroids_KE)).to(x_TE.dtype).T
                 sums_KE.addmm_(member_KT, x_TE)
                 count_K += member_KT.sum(dim=1)
@@ -86,78 +83,17 @@ def starting_points(
     x_ME = x_NE[along_N.argsort(stable=True)[sample].to(x_NE.device)]
     draws_K = torch.rand(clusters, generator=generator, dtype=torch.float64).tolist()
     length_M = x_ME.norm(dim=1)
+    # k-means++: from random rows the fit sticks at a cost up to a tenth higher.
     chosen = [int(draws_K[0] * len(x_ME))]
     cost_M = torch.full_like(length_M, torch.inf)
     for draw in draws_K[1:]:
         cost_M = torch.minimum(cost_M, length_M - x_ME @ F.normalize(x_ME[chosen[-1]], dim=0)).clamp_(min=0)
         total_M = cost_M.cpu().double().cumsum(dim=0)
-        far = bool(total_M[-1] > 0)  # else every row is a copy of one already chosen
+        # Else every row is a copy of one already chosen.
+        far = bool(total_M[-1] > 0)
         place = torch.searchsorted(total_M, draw * total_M[-1], right=True) if far else draw * len(x_ME)
         chosen.append(min(int(place), len(x_ME) - 1))
     return x_ME[chosen]
-
-
-class OnlineClusters(nn.Module):
-    """Centroids of the last rows of a stream: fitted every `every` steps, from the last centroids, to the rows of that
-    step and those of a queue. All state is in buffers."""
-
-    centroids: Tensor
-    queue: Tensor
-    written: Tensor
-    steps: Tensor
-    fitted: Tensor
-
-    def __init__(self, clusters: int, dim: int, *, queue: int, every: int, iterations: int = 100):
-        super().__init__()
-        self.every, self.iterations = every, iterations
-        self.register_buffer("centroids", torch.zeros(clusters, dim))
-        self.register_buffer("queue", torch.zeros(queue, dim))
-        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
-        """Rows that ever came into the queue; the next one goes to this place, modulo its length."""
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("fitted", torch.zeros((), dtype=torch.int64))
-
-    def known(self, rows_NE: Float[Tensor, "n e"]) -> Float[Tensor, "m e"]:
-        """Rows to cluster: those in the queue, and these."""
-        filled = min(int(self.written), len(self.queue))
-        return torch.cat([self.queue[:filled], rows_NE.to(self.queue)])
-
-    def at(self, rows_NE: Float[Tensor, "n e"], generator: torch.Generator) -> Tensor | None:
-        """The centroids of this step; None while there are fewer rows than clusters, and more to come. Changes nothing:
-        `advance` does."""
-        fitted = bool(self.fitted)
-        if fitted and int(self.steps) % self.every:
-            return self.centroids
-        known_ME, clusters = self.known(rows_NE), len(self.centroids)
-        if fitted and len(known_ME) < clusters:
-            return self.centroids
-        if len(known_ME) < clusters <= len(self.queue) + len(rows_NE):
-            return None
-        if len(known_ME) < clusters:
-            raise SeehearError(
-                f"{clusters} clusters need as many clips; a batch of {len(rows_NE)} and a queue of {len(self.queue)} "
-                "hold fewer: take fewer clusters, or a longer queue"
-            )
-        start_KE = self.centroids if fitted else starting_points(known_ME, clusters, generator)
-        return kmeans(known_ME, start_KE, iterations=self.iterations).centroids_KE
-
-    @torch.no_grad()
-    def advance(self, centroids_KE: Float[Tensor, "k e"] | None, rows_NE: Float[Tensor, "n e"]) -> None:
-        """The step is over: keep its centroids, and these of its rows in place of the oldest ones of the queue."""
-        if centroids_KE is not None:
-            self.fitted.fill_(1)
-            self.centroids.copy_(centroids_KE)
-        self.steps += 1
-        rows_NE = rows_NE[max(len(rows_NE) - len(self.queue), 0) :]
-        if len(rows_NE):
-            places_N = (self.written + torch.arange(len(rows_NE), device=self.written.device)) % len(self.queue)
-            self.queue[places_N] = rows_NE.to(self.queue)
-            self.written += len(rows_NE)
-
-
-def evenly(rows: int, share: float, device: torch.device) -> Int[Tensor, " n"]:
-    """Numbers of a share of the rows, evenly spread: where clips of a video are neighbours, each video has some."""
-    return (torch.arange(round(rows * share), device=device) / share).long()
 
 
 def _chunk_rows(x_NE: Tensor, columns: int) -> int:

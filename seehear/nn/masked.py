@@ -65,6 +65,8 @@ class Places(nn.Module):
         super().__init__()
         self.counts, self.width, self.still = tuple(counts), width, still
         code = self._code(self.counts)
+        # A copy of the cached table, on the device that the model is made on; not saved, as it follows from the
+        # settings.
         self.register_buffer("code", code.clone().to(torch.get_default_device()), persistent=False)
 
     def forward(self, ids_BM: Int[Tensor, "b m"] | None = None, *, counts: Sequence[int] | None = None) -> Tensor:
@@ -124,7 +126,8 @@ def sincos(counts: tuple[int, ...], width: int) -> Float[Tensor, "n d"]:
     parts = {1: (width,), 2: (width // 2,) * 2, 3: (width // 4, width * 3 // 8, width * 3 // 8)}[len(counts)]
     if sum(parts) != width or any(part % 2 for part in parts):
         raise ValueError(f"width {width} cannot be shared among {len(counts)} axes, with sines and cosines of each")
-    with torch.device("cpu"):  # the cached table must not lie on the device that happens to be the default now
+    # The cached table must not lie on the device that happens to be the default now.
+    with torch.device("cpu"):
         axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in counts), indexing="ij")
         *before, rows, columns = (None, *axes) if len(counts) == 1 else axes
         order = [a for a in (*before, columns, rows) if a is not None]
@@ -144,7 +147,8 @@ class CrossTransformer(nn.Module):
         self.norm = nn.LayerNorm(size.width, eps=_EPS)
 
     def forward(self, q_BMD: Float[Tensor, "b m d"], memory_BKD: Float[Tensor, "b k d"]) -> Float[Tensor, "b m d"]:
-        dtype = next(self.parameters()).dtype  # sums over many layers, under autocast too
+        # Sums over many layers keep the type of the weights, under autocast too.
+        dtype = next(self.parameters()).dtype
         q_BMD, memory_BKD = q_BMD.to(dtype), memory_BKD.to(dtype)
         for block in self.blocks:
             q_BMD = block(q_BMD, memory_BKD)
@@ -214,6 +218,7 @@ class MaskedDecoder(nn.Module):
         """`seen_BLD`: CLS, then the tokens with the numbers `kept_BM`. `place_BMD`: what stands at the hidden places,
         of the decoder's width, without position."""
         seen_BLD = self.embed(seen_BLD)
+        # CLS has no position.
         seen_BLD = torch.cat([seen_BLD[:, :1], seen_BLD[:, 1:] + self.places(kept_BM)], dim=1)
         query_BMD = place_BMD + self.places(hidden_BM)
         if isinstance(self.transformer, CrossTransformer):
@@ -222,3 +227,26 @@ class MaskedDecoder(nn.Module):
         if self.needed_only:
             return self.head(self.transformer(x_BLD, asked=slice(-count, None)))
         return self.head(self.transformer(x_BLD))[:, -count:]
+
+
+# -- reconstruction of hidden patches ----------------------------------------------------------------------------------
+
+
+def patch_error(predicted_BMP: Float[Tensor, "b m p"], target_BMP: Float[Tensor, "b m p"]) -> Float[Tensor, " b"]:
+    """Mean squared error of each row, in float32 at least. As rows hide equally many patches, the mean of these is the
+    mean over all hidden patches."""
+    dtype = torch.promote_types(predicted_BMP.dtype, torch.float32)
+    return (predicted_BMP.to(dtype) - target_BMP.to(dtype)).square().mean(dim=(1, 2))
+
+
+def standardised(patches_BMP: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
+    """(x - mean) / sqrt(variance + 1e-6) of each patch, with the unbiased variance: constant patches are 0."""
+    mean = patches_BMP.mean(dim=-1, keepdim=True)
+    # The grain inside of the root: silence and padding have no variance.
+    return (patches_BMP - mean) / (patches_BMP.var(dim=-1, keepdim=True) + _EPS).sqrt()
+
+
+def unstandardised(told_BMP: Float[Tensor, "b m p"], like_BMP: Float[Tensor, "b m p"]) -> Float[Tensor, "b m p"]:
+    """Inverse of `standardised`, with the mean and variance of the patches `like_BMP`."""
+    mean = like_BMP.mean(dim=-1, keepdim=True)
+    return told_BMP * (like_BMP.var(dim=-1, keepdim=True) + _EPS).sqrt() + mean

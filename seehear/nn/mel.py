@@ -1,21 +1,21 @@
-"""Mel filter banks (triangles that overlap by half, evenly spaced on a scale of pitch), and two spectrograms."""
+"""Mel filter banks (triangles that overlap by half, evenly spaced on a scale of pitch), and Kaldi's spectrogram."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError, check_range
+from seehear.errors import SeehearError
 from seehear.nn.random import Randomness
 from seehear.types import Float, Tensor
 
 Scale = Literal["htk", "slaney"]
-_KNEE, _STEP = 15.0, math.log(6.4) / 27  # Slaney: 1 kHz is 15 mel, one mel is 66.7 Hz below and a factor above
+# Slaney: 1 kHz is 15 mel; below it one mel is 66.7 Hz, above it a factor.
+_KNEE, _STEP = 15.0, math.log(6.4) / 27
 
 
 def mel_filters(
@@ -48,64 +48,6 @@ def _mel(hertz: Tensor, scale: Scale) -> Tensor:
     if scale == "htk":
         return 2595.0 * torch.log10(1.0 + hertz / 700.0)
     return torch.where(hertz < 1000, hertz * 3 / 200, _KNEE + (hertz / 1000).log() / _STEP)
-
-
-# -- VATT's spectrogram, of whole batches on their device --------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class MelConfig:
-    window: float = 0.04267
-    """Seconds of a frame."""
-    hop: float = 0.02134
-    """Seconds from one frame to the next."""
-    bands: int = 80
-    """Bands of equal width in mel."""
-    low: float = 80.0
-    """Lower end of the first band, in hertz."""
-    high: float = 7600.0
-    """Upper end of the last band, in hertz."""
-
-    def __post_init__(self) -> None:
-        check_range(self, "(0, inf)", "window", "hop", "bands", "high")
-        check_range(self, "[0, inf)", "low")
-
-    def sizes(self, rate: int) -> tuple[int, int]:
-        """(samples of a window, samples of a hop)"""
-        return int(self.window * rate), int(self.hop * rate)
-
-    def frames(self, samples: int, rate: int) -> int:
-        """Frames of a sound: one begins at every hop inside it."""
-        return -(-samples // self.sizes(rate)[1])
-
-
-class LogMel(nn.Module):
-    """log(1 + 10^4 mel) of magnitudes, periodic Hann windows, zeros beyond the end; then stretched from 0, the lowest
-    of a clip, to 1, its highest (all 0 where the two are one)."""
-
-    window: Tensor
-    filters: Tensor
-
-    def __init__(self, config: MelConfig, *, rate: int):
-        super().__init__()
-        size, self.hop = config.sizes(rate)
-        self.points = 1 << (size - 1).bit_length()
-        bank_FK = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high, straight_in_mel=True)
-        bank_FK[:, 0] = 0  # the constant part of a signal is in no band
-        self.register_buffer("window", torch.hann_window(size), persistent=False)
-        self.register_buffer("filters", bank_FK.T.float().contiguous(), persistent=False)
-
-    @torch.no_grad()
-    def forward(self, sound_BN: Float[Tensor, "b n"]) -> Float[Tensor, "b s f"]:
-        with torch.autocast(sound_BN.device.type, enabled=False):
-            frames, size = -(-sound_BN.shape[1] // self.hop), len(self.window)
-            whole = (frames - 1) * self.hop + size
-            sound_BN = F.pad(sound_BN.to(self.window.dtype), (0, max(0, whole - sound_BN.shape[1])))
-            framed_BSN = sound_BN.unfold(1, size, self.hop)[:, :frames] * self.window
-            magnitude_BSK = torch.fft.rfft(framed_BSN, self.points).abs()
-            level_BSF = (1e4 * (magnitude_BSK @ self.filters)).log1p()
-            lowest, highest = level_BSF.amin(dim=(1, 2), keepdim=True), level_BSF.amax(dim=(1, 2), keepdim=True)
-            return (level_BSF - lowest) / torch.where(highest > lowest, highest - lowest, 1.0)
 
 
 # -- Kaldi's spectrogram, as Audio-MAE and MAViL set it ----------------------------------------------------------------
@@ -146,6 +88,7 @@ class KaldiMel(nn.Module):
         if not self.frames(sound_BN.shape[1]):
             raise SeehearError(f"a sound of {sound_BN.shape[1]} samples is shorter than a frame of {len(self.window)}")
         with torch.autocast(sound_BN.device.type, enabled=False):
+            # Not `torch.stft`: Kaldi takes off the mean of each frame by itself.
             framed_BSN = sound_BN.to(self.window.dtype).unfold(1, len(self.window), self.hop)
             framed_BSN = framed_BSN - framed_BSN.mean(dim=2, keepdim=True)
             before_BSN = torch.cat([framed_BSN[..., :1], framed_BSN[..., :-1]], dim=2)
@@ -162,7 +105,9 @@ def fitted(mel_BSF: Float[Tensor, "b s f"], frames: int, *, padding: float) -> F
 def rolled(sound_BN: Float[Tensor, "b n"], rng: Randomness, name: str) -> Float[Tensor, "b n"]:
     """Sounds rotated by a random offset and multiplied by 0.5 + Beta(10, 10) (Audio-MAE's "roll + magnitude")."""
     total = sound_BN.shape[1]
+    # Audio-MAE's code draws it from the length of a 1 x N array, and so never rolls (its issue 26).
     offset_B1 = (rng.uniform(f"{name}/offset", 1) * total).long().clamp(max=total - 1).to(sound_BN.device)
     place_BN = (torch.arange(total, device=sound_BN.device) - offset_B1) % total
-    beta_B1 = rng.uniform(f"{name}/gain", 19).median(dim=1, keepdim=True).values  # the tenth of 19: Beta(10, 10)
+    # The tenth of 19 uniform draws is Beta(10, 10): named draws are uniform or normal only.
+    beta_B1 = rng.uniform(f"{name}/gain", 19).median(dim=1, keepdim=True).values
     return sound_BN.gather(1, place_BN) * (0.5 + beta_B1).to(sound_BN)

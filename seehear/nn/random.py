@@ -11,7 +11,6 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ _INT64 = -(2**63)
 
 def seed_of(*parts: int | str) -> int:
     """A 63-bit seed from numbers and names, the same on every machine and Python version."""
+    # A separator that no name contains: 'a', 'bc' and 'ab', 'c' are two seeds.
     text = "\x1f".join(str(p) for p in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
@@ -80,7 +80,8 @@ class Randomness:
 
     def _rows(self, kind: str, name: str, shape: tuple[int, ...]) -> Tensor:
         draw = _draw_compiled if torch.compiler.is_compiling() else _draw
-        return draw(kind, name, self.seed, self.step, self.start, self.stop, self.total, shape, self.device)
+        place = (self.seed, self.step, self.start, self.stop, self.total)
+        return draw(kind, name, place, shape, self.device)
 
 
 _FILL: dict[str, tuple[torch.dtype, Callable[[Tensor, torch.Generator], object]]] = {
@@ -90,17 +91,9 @@ _FILL: dict[str, tuple[torch.dtype, Callable[[Tensor, torch.Generator], object]]
 }
 
 
-def _draw(
-    kind: str,
-    name: str,
-    seed: int,
-    step: int,
-    start: int,
-    stop: int,
-    total: int,
-    shape: Sequence[int],
-    device: torch.device,
-) -> Tensor:
+def _draw(kind: str, name: str, place: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:
+    """`place`: seed, step, and start, stop and total of the rows."""
+    seed, step, start, stop, total = place
     dtype, fill = _FILL[kind]
     block = max(_SMALLEST_BLOCK, -(-total // _BLOCKS))
     first, last = start // block, -(-stop // block)
@@ -118,9 +111,8 @@ _draw_compiled = torch.library.custom_op("seehear::draw", _draw, mutates_args=()
 
 
 @_draw_compiled.register_fake
-def _undrawn(kind: str, *given: Any) -> Tensor:
-    *_, start, stop, _, shape, device = given
-    return torch.empty((stop - start, *shape), dtype=_FILL[kind][0], device=device)
+def _undrawn(kind: str, name: str, place: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:
+    return torch.empty((place[3] - place[2], *shape), dtype=_FILL[kind][0], device=device)
 
 
 def dropout(x: Tensor, p: float, rng: Randomness | None, name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pre-norm Transformer encoders: that of ViT, and that of T5 with its relative positions.
+"""Pre-norm Transformer encoders, that of ViT and that of T5 with its relative positions; and the patches they read.
 
     z' = z + attention(norm(z)),   z'' = z' + W2 gelu(W1 norm(z')),   out = norm(z_last)
 
@@ -14,6 +14,7 @@ batch is cut.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,13 +54,7 @@ class Transformer(nn.Module):
     an encoder whose tokens others take on as they are."""
 
     def __init__(
-        self,
-        size: Size,
-        *,
-        style: Style = "vit",
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        final_norm: bool = True,
+        self, size: Size, *, style: Style = "vit", dropout: float = 0.0, drop_path: float = 0.0, final_norm: bool = True
     ):
         super().__init__()
         self.size, self.dropout = size, dropout
@@ -85,7 +80,8 @@ class Transformer(nn.Module):
         if self.relative is not None:
             bias = self.relative(x_BLD.shape[1])[None]
             bias = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
-        x_BLD = x_BLD.to(next(self.parameters()).dtype)  # sums over many layers, under autocast too
+        # Sums over many layers keep the type of the weights, under autocast too.
+        x_BLD = x_BLD.to(next(self.parameters()).dtype)
         for i, block in enumerate(self.blocks):
             here = asked if i == len(self.blocks) - 1 else None
             x_BLD = block(x_BLD, bias, rng=rng, name=f"{name}/{i}", asked=here)
@@ -97,6 +93,7 @@ class Block(nn.Module):
         super().__init__()
         self.dropout, self.drop_path = dropout, drop_path
         bias = style == "vit"
+        # VATT's T5 has RMS norm before attention and LayerNorm before the inner layer.
         self.norm1, self.norm2 = _norm(style, size.width), nn.LayerNorm(size.width, eps=_EPS)
         self.attention = Attention(size.width, size.heads, bias=bias, scaled=style == "vit")
         self.up = glorot(nn.Linear(size.width, size.hidden, bias=bias))
@@ -125,6 +122,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, *, bias: bool, scaled: bool):
         super().__init__()
+        # T5 does not divide its logits.
         self.heads, self.scale = heads, (width // heads) ** -0.5 if scaled else 1.0
         self.into = glorot(nn.Linear(width, 3 * width, bias=bias), parts=3)
         self.out = glorot(nn.Linear(width, width, bias=bias))
@@ -134,6 +132,7 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "b m d"]:
         """Outputs of all tokens, or of those `asked` for."""
         q, k, v = self.into(x_BLD).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, d)
+        # The fused kernel takes a bias only in the type of the queries.
         if bias is not None and bias.dtype != torch.bool:
             bias = bias.to(q.dtype)
         if asked is not None:
@@ -184,3 +183,103 @@ def glorot(linear: nn.Linear, *, parts: int = 1) -> nn.Linear:
 
 def _norm(style: Style, width: int) -> nn.Module:
     return nn.LayerNorm(width, eps=_EPS) if style == "vit" else nn.RMSNorm(width, eps=_EPS)
+
+
+# -- patches -----------------------------------------------------------------------------------------------------------
+
+
+def grid(shape: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
+    """Number of whole blocks along each axis; the rest at the end is left out."""
+    return tuple(n // p for n, p in zip(shape, patch, strict=True))
+
+
+def cut(x: Tensor, patch: Sequence[int]) -> Tensor:
+    """(B, n_1, ..., n_k, C) to (B, N, P): the last axis of the grid runs fastest, over blocks and inside a block, and
+    channels fastest of all. Video (B, T, H, W, C): token n of a grid t x h x w is block (n // hw, n % hw // w, n % w).
+    """
+    counts, channels, axes = grid(x.shape[1:-1], patch), x.shape[-1], len(patch)
+    x = x[(slice(None), *(slice(n * p) for n, p in zip(counts, patch, strict=True)))]
+    x = x.reshape(len(x), *(size for pair in zip(counts, patch, strict=True) for size in pair), channels)
+    x = x.permute(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
+    return x.reshape(len(x), math.prod(counts), math.prod(patch) * channels)
+
+
+def joined(x_BNP: Tensor, counts: Sequence[int], patch: Sequence[int]) -> Tensor:
+    """(B, n_1, ..., n_k, C): the inverse of `cut`."""
+    axes = len(patch)
+    x = x_BNP.reshape(len(x_BNP), *counts, *patch, -1)
+    order = [place for axis in range(axes) for place in (1 + axis, 1 + axes + axis)]
+    x = x.permute(0, *order, 2 * axes + 1)
+    return x.reshape(len(x), *(n * p for n, p in zip(counts, patch, strict=True)), x.shape[-1])
+
+
+# -- which tokens are kept ---------------------------------------------------------------------------------------------
+
+
+def num_kept(total: int, rate: float) -> int:
+    """floor(rate * total), and at least one."""
+    return max(1, int(rate * total))
+
+
+def keep_set(
+    rng: Randomness | None, name: str, total: int, *, rate: float, per_sample: bool, device: torch.device
+) -> Tensor | None:
+    """Positions of kept tokens in rising order: (M,) that the whole batch shares, or (B, M) with draws of its own for
+    each sample. None keeps all: without `rng`, or with a rate of 1."""
+    if rng is None or rate >= 1:
+        return None
+    count = num_kept(total, rate)
+    if per_sample:
+        return rng.uniform(name, total).argsort(dim=1)[:, :count].sort(dim=1).values.to(device)
+    return torch.randperm(total, generator=rng.shared(name))[:count].sort().values.to(device)
+
+
+def take(x_BND: Tensor, keep: Tensor) -> Tensor:
+    """(B, M, D): the kept tokens of (B, N, D)."""
+    if keep.dim() == 1:
+        return x_BND[:, keep]
+    return x_BND.gather(1, keep[:, :, None].expand(-1, -1, x_BND.shape[2]))
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """A random order of each row's tokens, of which the first `visible` are seen (MAE)."""
+
+    order_BN: Tensor
+    """Numbers of tokens in that order."""
+    visible: int
+
+    @property
+    def kept(self) -> Tensor:
+        """(B, M) numbers of the tokens that are seen."""
+        return self.order_BN[:, : self.visible]
+
+    @property
+    def hidden(self) -> Tensor:
+        """(B, N - M) numbers of the others."""
+        return self.order_BN[:, self.visible :]
+
+
+def shuffle(draws_BN: Tensor, visible: int) -> Shuffle:
+    """By independent draws, one a token. Equal draws stay in the order of their tokens, on any device."""
+    return Shuffle(draws_BN.argsort(dim=1, stable=True), visible)
+
+
+def num_visible(total: int, ratio: float) -> int:
+    """floor(total (1 - ratio)), whatever 1 - ratio rounds to."""
+    # Cut off without the grain, 400 tokens at 0.9 would leave 39 visible, and 10 none.
+    visible = math.floor(total * (1 - ratio) + 1e-6)
+    if not 0 < visible < total:
+        raise SeehearError(f"hiding {ratio:g} of {total} patches leaves {visible} to be seen: some, not all, must be")
+    return visible
+
+
+def keep_lines(rng: Randomness, name: str, counts: Sequence[int], rates: Sequence[float]) -> Tensor:
+    """(B, M) numbers of the tokens of a grid that are left when a random part of the lines along each axis is taken
+    out: rows of a spectrogram and its columns. At least one line of each axis stays."""
+    kept = torch.zeros(rng.stop - rng.start, 1, dtype=torch.long, device=rng.device)
+    for axis, (count, rate) in enumerate(zip(counts, rates, strict=True)):
+        lines = max(1, math.floor(count * (1 - rate) + 1e-6))
+        chosen = rng.uniform(f"{name}/{axis}", count).argsort(dim=1, stable=True)[:, :lines].sort(dim=1).values
+        kept = (kept[:, :, None] * count + chosen[:, None, :]).flatten(1)
+    return kept

@@ -10,7 +10,7 @@ from seehear.inputs.raw import RawConfig
 from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.methods.tuning import bound, tuned_blocks, tuned_bound
+from seehear.methods.tuning import TuningFold, bound, tuned_blocks, tuned_bound
 from seehear.nn.random import seed_of
 from seehear.progress import say
 from seehear.recipes.tuned import TunedConfig, frozen_start
@@ -140,23 +140,23 @@ def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearM
     modalities which were never paired meet in it, and no validation pair can measure that. Into a frozen joint space it
     is ridge."""
     pairs = config.pairs or None
-    moments, rows = training_moments(inputs.train, pairs=pairs), validation_rows(inputs.validation)
-    held_out = folds(inputs.clips, pairs=pairs)
+    moments = training_moments(inputs.train, pairs=pairs)
+    held_out = folds(inputs.clips, pairs=pairs) or [TuningFold(moments, *validation_rows(inputs.validation))]
     if config.locked:
-        return tuned_bound(moments, *rows, locked=config.locked, folds=held_out)
-    ridge = tuning.tuned_ridge(moments, *rows, hub=hub(config), folds=held_out)
+        return tuned_bound(moments, held_out, locked=config.locked)
+    ridge = tuning.tuned_ridge(moments, held_out, hub=hub(config))
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
     if len(config.widths) > 2:
-        canonical = tuned_blocks(moments, *rows, dim=config.dim, folds=held_out)
+        canonical = tuned_blocks(moments, held_out, dim=config.dim)
     else:
-        canonical = tuning.tuned(moments, *rows, pairs=pairs, folds=held_out)
+        canonical = tuning.tuned(moments, held_out, pairs=pairs)
     both = [form.again for form in (canonical, ridge) if form.again is not None]
 
     def family(m: linear.Moments) -> list[linear.LinearMaps]:
         return [fitted(m) for fitted in both]
 
-    return tuning.chosen(family, moments, held_out or [tuning.TuningFold(moments, *rows)], pairs=pairs)
+    return tuning.chosen(family, moments, held_out, pairs=pairs)
 
 
 def hub(config: FuseMixConfig) -> Modality:

@@ -10,15 +10,14 @@ from typing import cast
 
 import torch
 
-from seehear.encoders.hub_files import model_folder
+from seehear.encoders.weights import model_folder
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
-from seehear.methods.base import seeded
+from seehear.methods.base import method_class, seeded
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
-from seehear.methods.registry import method_class
+from seehear.methods.mavil_layers import ImageMAE
 from seehear.nn.transformer import Size
-from seehear.nn.trunk import ImageMAE
 from seehear.progress import say
 from seehear.runs.config import Run
 from seehear.runs.data import MediaConfig, MediaInputs

@@ -9,8 +9,7 @@ import torch
 from seehear.inputs.raw import RawConfig
 from seehear.methods.base import seeded
 from seehear.methods.vatt import VATT
-from seehear.methods.vatt_config import SIZES, VATTConfig
-from seehear.nn.mel import MelConfig
+from seehear.methods.vatt_config import SIZES, MelConfig, VATTConfig
 from seehear.nn.transformer import Size
 from seehear.runs.config import Run
 from seehear.runs.data import MediaConfig, MediaInputs

@@ -20,8 +20,8 @@ from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
 from seehear.methods.frozen import Frozen, FrozenConfig
 from seehear.methods.tuning import bound, tuned_bound
+from seehear.nn.latents import Latents
 from seehear.nn.random import seed_of
-from seehear.nn.statistics import Latents
 from seehear.types import Batch, Modality, Tensor
 
 _CLIPS = 200_000  # training clips that are plenty for covariances
@@ -62,7 +62,8 @@ def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterat
     if locked and len(train) > 1:
         moments = training_moments(train)
         if len(val) > 1:
-            yield tuned_bound(moments, *validation_rows(val), locked=locked, folds=folds(data))
+            held_out = folds(data) or [tuning.TuningFold(moments, *validation_rows(val))]
+            yield tuned_bound(moments, held_out, locked=locked)
         else:
             yield bound(moments, locked=locked)
 
@@ -165,8 +166,8 @@ def _canonical(
     if len(val) < 2:
         return linear.canonical(m)
     shrinkages = tuning.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
-    held_out = folds(data) if held_out is None else held_out
-    return tuning.tuned(m, *validation_rows(val), shrinkages=shrinkages, folds=held_out)
+    held_out = (folds(data) if held_out is None else held_out) or [tuning.TuningFold(m, *validation_rows(val))]
+    return tuning.tuned(m, held_out, shrinkages=shrinkages)
 
 
 def _at_most(m: linear.Moments, rank: int | None) -> int | None:

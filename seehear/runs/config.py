@@ -10,8 +10,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from seehear.errors import unknown
-from seehear.methods.base import MethodConfig
-from seehear.methods.registry import trained
+from seehear.methods.base import MethodConfig, trained
 from seehear.runs.data import DataConfig
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig

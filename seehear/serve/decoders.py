@@ -16,8 +16,7 @@ from seehear.errors import DecodeError, require
 from seehear.library.workers import Isolated
 from seehear.media.container import Media, opened
 from seehear.media.encoding import encode_window
-from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
-from seehear.media.sound import channels, mono
+from seehear.media.files import AudioSpec, VideoSpec, channels, mono, probe, read_window
 from seehear.serve.problems import Problem
 
 Result = TypeVar("Result")

@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seehear.encoders.presets import PRESETS
-from seehear.encoders.registry import load_encoder
+from seehear.encoders.registry import PRESETS, load_encoder
 from seehear.errors import SeehearError, unknown
 from seehear.library.tables import LibraryTables
 from seehear.methods.frozen import Frozen, FrozenConfig

@@ -25,7 +25,7 @@ import numpy as np
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, unknown
 from seehear.library.scan import AUDIO, PICTURES, VIDEO
-from seehear.media.memory import write_picture, write_sound, write_video
+from seehear.media.encoding import write_picture, write_sound, write_video
 from seehear.types import Modality
 
 Item = Any

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from seehear.errors import SeehearError, near, read_json
-from seehear.methods.base import Method
-from seehear.methods.registry import make_method
+from seehear.methods.base import Method, make_method
 from seehear.space.frozen import FROZEN, load_frozen
 from seehear.train.files import has_model
 

@@ -46,7 +46,8 @@ def cross_fitted(
         validation = np.flatnonzero(fold_N == (fold + 1) % (fold_N.max() + 1))
         train = np.setdiff1d(np.arange(len(fold_N)), np.concatenate([rows, validation]))[:_MOST]
         fitted = linear.moments(_both(x_ND, y_NE, train))
-        maps = tuning.tuned(fitted, _both(x_ND, y_NE, validation), shrinkages=_SHRINKAGES, ranks=(_RANK,))
+        held_out = tuning.TuningFold(fitted, _both(x_ND, y_NE, validation))
+        maps = tuning.tuned(fitted, [held_out], shrinkages=_SHRINKAGES, ranks=(_RANK,))
         z = maps.embed(_both(x_ND, y_NE, rows))
         yield HeldOut(rows, z["x"].numpy(), z["y"].numpy())
 

@@ -205,7 +205,7 @@ def test_sounds_are_those_of_transformers(models, samples):
 
 
 def _waveform(sample, rate):
-    from seehear.encoders.prepare import ReadWaveform
+    from seehear.encoders.base import ReadWaveform
 
     return ReadWaveform(rate=rate)(sample)
 
@@ -359,8 +359,10 @@ def test_fingerprint_is_of_the_content(models, tmp_path):
     assert load(folder).fingerprint != load(models["vit"]).fingerprint
 
 
+@pytest.mark.slow
 def test_nothing_imports_torchvision(models, samples):
-    """It dies on import beside a CPU build of torch; transformers must not be led to it."""
+    """It dies on import beside a CPU build of torch; transformers must not be led to it. (Slow: a new process, and one
+    that can only fail where torchvision is installed.)"""
     done = Command(partial(encode_in_a_new_process, models["clip"], samples["video"][0].path)).ended()
     assert done.status == 0, done.err
 

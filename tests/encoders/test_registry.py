@@ -82,7 +82,7 @@ def test_worker_processes_need_no_torch():
     """They start at once and stay small."""
     code = """
 import sys
-from seehear.encoders.prepare import ReadFrames, ReadWaveform, ReadText
+from seehear.encoders.base import ReadFrames, ReadWaveform, ReadText
 import seehear.library.engines, seehear.library.reading, seehear.library.workers
 import seehear.library.ocr, seehear.library.prepare, seehear.library.transcribe, seehear.studies.leakage
 import seehear.report.media, seehear.serve.decoders, seehear.serve.maps

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seehear.encoders.base import Encoder, Sample
-from seehear.encoders.prepare import ReadText
+from seehear.encoders.base import Encoder, ReadText, Sample
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seehear.encoders import Encoder, Sample
-from seehear.encoders.prepare import ReadText, ReadWaveform
+from seehear.encoders.base import ReadText, ReadWaveform
 from seehear.errors import SeehearError
 from seehear.library.current import read_current
 from seehear.library.tables import LibraryTables, Vectors

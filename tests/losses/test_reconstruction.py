@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.losses.reconstruction import patch_error, standardised
+from seehear.nn.masked import patch_error, standardised
 from tests.reference import mavil as slow
 
 

@@ -18,7 +18,7 @@ from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViL, DiffMAViLC
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
 from seehear.nn.diffusion import Schedule, alpha_bars
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import num_visible, take
+from seehear.nn.transformer import num_visible, take
 from seehear.space import load_method
 from seehear.train.files import save_model
 from tests.methods_under_test import diffmavil

@@ -17,7 +17,7 @@ from seehear.methods.linear import (
     procrustes,
     ridge,
 )
-from seehear.methods.tuning import best, reciprocal_ranks, tuned, tuned_blocks, tuned_ridge
+from seehear.methods.tuning import TuningFold, reciprocal_ranks, tuned, tuned_blocks, tuned_ridge
 from seehear.recipes.fusemix import start_of
 from seehear.runs.closed_forms import Asif
 from tests.reference import linear as slow
@@ -95,7 +95,7 @@ def test_moments_are_those_of_the_rows_that_have_both_sides_over_any_chunks(monk
     present = {"video": np.arange(50) % 3 > 0, "text": np.arange(50) % 4 > 0}
     both = present["video"] & present["text"]
     whole = moments(latents, present)
-    monkeypatch.setattr("seehear.nn.statistics._CHUNK", 7)
+    monkeypatch.setattr("seehear.nn.latents._CHUNK", 7)
     chunked = moments(latents, present)
     for key, c in whole.covariance.items():
         torch.testing.assert_close(chunked.covariance[key], c)
@@ -175,11 +175,8 @@ def test_shrinkage_and_root_weights_in_the_smooth_world(rows, plain, rooted):
 def test_tuning_takes_the_best_on_validation():
     train, validation = (dict(zip(("video", "text"), slow.smooth_world(n, n), strict=True)) for n in (300, 200))
     m = moments(train)
-    chosen = tuned(m, validation, shrinkages=(0.01, 0.1, 1.0), ranks=(None, 48))
+    chosen = tuned(m, [TuningFold(m, validation)], shrinkages=(0.01, 0.1, 1.0), ranks=(None, 48))
     assert chosen.settings == {"shrinkage": 0.1, "rank": 48}
-    candidates = [cca(m, shrinkage=r) for r in (0.01, 1.0)]
-    scores = [reciprocal_ranks(c, validation)["video", "text"] for c in candidates]
-    assert best(candidates, validation) is candidates[int(np.argmax(scores))]
 
 
 def test_an_easy_pair_does_not_outvote_a_hard_one():
@@ -199,7 +196,8 @@ def test_an_easy_pair_does_not_outvote_a_hard_one():
     favoured, fair = made(36, 2), made(32, 5)
     means = [np.mean(list(reciprocal_ranks(maps, rows, pairs=pairs).values())) for maps in (favoured, fair)]
     assert means[0] > means[1]
-    assert best([favoured, fair], rows, pairs=pairs) is fair
+    train = moments(rows)
+    assert tuning.chosen(lambda _: [favoured, fair], train, [TuningFold(train, rows)], pairs=pairs) is fair
 
 
 def test_reciprocal_ranks_by_hand_with_ties_shared():
@@ -273,7 +271,7 @@ def test_bad_input_is_named():
     with pytest.raises(SeehearError, match="no training row has both video and audio"):
         ridge(moments(three, pairs=(("video", "text"),)), hub="audio")
     with pytest.raises(SeehearError, match="nothing to choose by"):
-        best([cca(moments(latents))], latents, {"video": np.zeros(10, dtype=bool)})
+        tuned(moments(latents), [TuningFold(moments(latents), latents, {"video": np.zeros(10, dtype=bool)})])
 
 
 def test_a_dimension_that_never_varies_changes_nothing():
@@ -295,7 +293,7 @@ def test_each_modality_of_a_ridge_may_have_its_own_shrinkage():
     latents = {"video": torch.tensor(clean), "audio": torch.tensor(noisy), "text": torch.tensor(text)}
     train, held = {m: x[:40] for m, x in latents.items()}, {m: x[40:] for m, x in latents.items()}
     moments = linear.moments(train).standardised()
-    tuned = tuning.tuned_ridge(moments, held, hub="text")
+    tuned = tuning.tuned_ridge(moments, [TuningFold(moments, held)], hub="text")
     assert tuned.settings["shrinkage of video"] < tuned.settings["shrinkage of audio"]
     for m in ("video", "audio"):
         alone = linear.ridge(moments, shrinkage=tuned.settings[f"shrinkage of {m}"], hub="text")
@@ -319,11 +317,12 @@ def three_views(rows, seed):
 def test_in_blocks_a_pair_is_cca_of_that_pair_alone():
     train, validation = three_views(300, 0), three_views(200, 1)
     m = moments(train).standardised()
-    blocks = tuned_blocks(m, validation, dim=48)
+    blocks = tuned_blocks(m, [TuningFold(m, validation)], dim=48)
     assert {len(w.T) for w in blocks.weight.values()} == {48}
     found = blocks.embed(validation)
     for p, q in (("video", "audio"), ("audio", "text")):
-        alone = tuned(m.only(p, q), validation, ranks=(16,), pairs=((p, q),)).embed(validation)
+        part = m.only(p, q)
+        alone = tuned(part, [TuningFold(part, validation)], ranks=(16,), pairs=((p, q),)).embed(validation)
         similar, wanted = found[p] @ found[q].T, alone[p] @ alone[q].T
         assert np.corrcoef(similar.flatten(), wanted.flatten())[0, 1] > 0.9
     for name, weight in blocks.weight.items():
@@ -335,16 +334,16 @@ def test_in_blocks_a_pair_is_cca_of_that_pair_alone():
 def test_blocks_keep_what_a_hub_throws_away():
     train, validation, test = (three_views(300, seed) for seed in (0, 1, 2))
     m = moments(train).standardised()
-    pair_of_interest = (("video", "audio"),)
-    ridged = reciprocal_ranks(tuned_ridge(m, validation, hub="text"), test, pairs=pair_of_interest)
-    blocked = reciprocal_ranks(tuned_blocks(m, validation, dim=48), test, pairs=pair_of_interest)
+    pair_of_interest, held_out = (("video", "audio"),), [TuningFold(m, validation)]
+    ridged = reciprocal_ranks(tuned_ridge(m, held_out, hub="text"), test, pairs=pair_of_interest)
+    blocked = reciprocal_ranks(tuned_blocks(m, held_out, dim=48), test, pairs=pair_of_interest)
     assert blocked["video", "audio"] > 3 * ridged["video", "audio"]
 
 
 def test_a_pair_that_is_not_known_has_no_block():
     train, validation = three_views(300, 0), three_views(200, 1)
     hubbed = moments(train, pairs=(("video", "audio"), ("audio", "text"))).standardised()
-    blocks = tuned_blocks(hubbed, validation, dim=32)
+    blocks = tuned_blocks(hubbed, [TuningFold(hubbed, validation)], dim=32)
     found = blocks.embed(validation)
     assert (found["video"] * found["text"]).abs().max() == 0
 

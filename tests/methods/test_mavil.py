@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from seehear.errors import SeehearError
 from seehear.methods.mavil import SIDES, SIZES, MAViL, MAViLConfig
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import num_visible, take
+from seehear.nn.transformer import num_visible, take
 from seehear.train.loop import OptimConfig, TrainConfig, fit
 from seehear.types import Encoded
 from tests.methods_under_test import mavil

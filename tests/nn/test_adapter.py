@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from seehear.nn.adapter import AdapterBlock, FusionAdapter, GatedSkip, Standardise, Temperature
+from seehear.nn.latents import AdapterBlock, FusionAdapter, GatedSkip, Standardise, Temperature
 from seehear.nn.random import Randomness
 from tests.reference import fusemix as slow
 

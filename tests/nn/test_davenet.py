@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seehear.nn.davenet import DaveMel, DaveNet, GroupNorm, Sound, ValidBatchNorm
+from seehear.methods.mcn_layers import Sound
+from seehear.nn.davenet import DaveMel, DaveNet, GroupNorm, ValidBatchNorm
 from seehear.nn.mel import mel_filters
 from tests.reference import mcn as slow
 

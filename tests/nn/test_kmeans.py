@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.kmeans import OnlineClusters, assign, evenly, kmeans, starting_points
+from seehear.methods.mcn_layers import OnlineClusters, evenly
+from seehear.nn.kmeans import assign, kmeans, starting_points
 from tests.reference import mcn as slow
 
 X = [[2, 0], [1, 0.2], [0, 1], [0.1, 3]]

@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
+from seehear.methods.mavil_layers import BottleneckFusion, JointFusion
 from seehear.nn.masked import FixedTokens, MaskedDecoder, MaskToken, Places, Standard, line, sincos
 from seehear.nn.mel import rolled
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import keep_lines, num_visible, shuffle, take
-from seehear.nn.transformer import Size, Transformer
-from seehear.nn.trunk import BottleneckFusion, JointFusion
+from seehear.nn.transformer import Size, Transformer, keep_lines, num_visible, shuffle, take
 from tests.reference import mavil as slow
 
 SIZE = Size(layers=2, width=16, hidden=32, heads=2)

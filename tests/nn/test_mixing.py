@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.nn.mixing import halves, mix, permutation, row_numbers
+from seehear.nn.latents import halves, mix, permutation, row_numbers
 from tests.reference import fusemix as slow
 
 X = [[1, 0, 2], [0, 3, -1], [4, 1, 0], [2, -2, 2]]

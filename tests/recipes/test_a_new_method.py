@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from seehear.cli import main
 from seehear.inputs.latents import LatentData
-from seehear.methods import registry
+from seehear.methods import base as registry
 from seehear.methods.base import Method, MethodConfig, config_from, seeded
 from seehear.runs import config as presets
 from seehear.runs import run as runs

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seehear.methods.vatt import SIZES, VATT, VATTConfig
-from seehear.nn.tokens import grid
+from seehear.nn.transformer import grid
 from seehear.runs.config import recipe
 from seehear.train.optim import learning_rate
 

@@ -60,7 +60,7 @@ def test_another_caption_of_a_clip_is_no_wrong_answer():
     data = captioned()
     m, val = training_moments(data.split("train")), data.split("val")
     rows = validation_rows(val)
-    right, wrong = tuning.tuned(m, *rows), tuning.tuned(m, *rows[:2])
+    right, wrong = (tuning.tuned(m, [tuning.TuningFold(m, *some)]) for some in (rows, rows[:2]))
     assert right.settings != wrong.settings
     for maps in (right, wrong):
         by_hand = mean_reciprocal_rank(maps, val)

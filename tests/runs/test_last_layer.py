@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seehear.inputs.latents import LatentData
-from seehear.methods import registry
+from seehear.methods import base as registry
 from seehear.methods.base import Method, MethodConfig, config_from
 from seehear.runs.data import LatentInputs
 from seehear.runs.last_layer import add_last_layer

@@ -7,9 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.losses.contrastive import info_nce
-from seehear.losses.nce import mil_nce, nce
-from seehear.losses.overlap import Overlap, same_group
+from seehear.losses.contrastive import Overlap, info_nce, same_group
+from seehear.methods.vatt import mil_nce
 from tests.reference import vatt as slow
 
 FORMS = ("paper", "code", "symmetric")
@@ -22,6 +21,11 @@ def of_cosines(s, tau, form="paper", *, dtype=torch.float64, **options):
     s = torch.tensor(s, dtype=dtype)
     s = s[:, :, None] if s.dim() == 2 else s
     return mil_nce(torch.eye(len(s), dtype=dtype), s.permute(1, 2, 0), tau, form=form, **options).item()
+
+
+def nce(x, y, tau, **options):
+    """One match a clip."""
+    return mil_nce(x, y[:, None], tau, **options)
 
 
 def unit(*shape, seed=0):
@@ -81,10 +85,8 @@ def test_worked_masked_number_and_both_totals():
     assert (two, two / 2) == (pytest.approx(1.393069, abs=1e-6), pytest.approx(0.696535, abs=1e-6))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_one_sentence_makes_it_nce_and_both_directions_are_infonce(form):
+def test_with_one_sentence_both_directions_are_infonce():
     x, y = unit(5, 4), unit(5, 4, seed=1)
-    assert torch.equal(mil_nce(x, y[:, None], 0.1, form=form), nce(x, y, 0.1, form=form))
     torch.testing.assert_close(nce(x, y, 0.1, form="symmetric"), 2 * info_nce(x, y, 0.1))
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from seehear.losses.clustering import cluster_loss, clustering, fuse
+from seehear.methods.mcn_layers import cluster_loss, clustering, fuse
 from tests.reference import mcn as slow
 
 V = [[1, 0], [0, 1], [-1, 0.5]]

@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
+from seehear.methods.mavil_config import MAViLConfig
+from seehear.methods.mavil_layers import ImageMAE, Trunk
 from seehear.nn.masked import sincos
 from seehear.nn.transformer import Size
-from seehear.nn.trunk import ImageMAE, Trunk
 
 SIZE = Size(layers=3, width=32, hidden=64, heads=2)
 
@@ -58,10 +59,11 @@ def as_timm(tensors):
     return out | {"cls_token": tensors["vit.embeddings.cls_token"]}
 
 
-def trunk(size=SIZE, **options):
+def trunk(size=SIZE):
     torch.manual_seed(1)
-    counts, values = {"video": (2, 4, 4), "audio": (3, 2)}, {"video": 96, "audio": 16}
-    return Trunk(size, counts, values, fusion="joint", fusion_layers=2, still=("video",), **options)
+    film = {"frames": (4, 16, 16), "patch": (2, 4, 4), "still": True}
+    sound = {"mel_frames": 12, "mel_bands": 8, "mel_patch": (4, 4)}
+    return Trunk(MAViLConfig(size=size, **film, **sound))
 
 
 @pytest.mark.parametrize("names", ["hugging face", "timm"])

@@ -13,48 +13,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import nn
 
 from seehear.errors import SeehearError
+from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.masked import FixedTokens
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Block, Size, Transformer
 from seehear.types import Bool, Modality, Tensor
 
 _EPS, _STD = 1e-6, 0.02
-_SHARED = 4  # tokens of a bottleneck
+# Tokens of a bottleneck, as many as in its paper.
+_SHARED = 4
 Tokens = dict[Modality, Tensor]
 """(B, L, D) by modality, L its own."""
 
 
 class Trunk(nn.Module):
-    """`counts`: patches along each axis, `values`: numbers of a patch, by modality. No norm stands at the end of the
-    encoders, one at that of the fusion. `still`: modalities whose positions are those of a picture at all times."""
+    """Tokens, an encoder for each modality, and their fusion. No norm stands at the end of the encoders, one at that of
+    the fusion."""
 
-    def __init__(
-        self,
-        size: Size,
-        counts: Mapping[Modality, Sequence[int]],
-        values: Mapping[Modality, int],
-        *,
-        fusion: Literal["joint", "bottleneck"],
-        fusion_layers: int,
-        still: Sequence[Modality] = (),
-        drop_path: float = 0.0,
-    ):
+    def __init__(self, config: MAViLConfig):
         super().__init__()
+        size = config.size
         self.tokens, self.encoders = nn.ModuleDict(), nn.ModuleDict()
-        for m, count in counts.items():
-            self.tokens[m] = FixedTokens(count, values=values[m], width=size.width, still=m in still)
-            self.encoders[m] = Transformer(size, drop_path=drop_path, final_norm=False)
+        for m in SIDES:
+            still = config.still and m == "video"
+            self.tokens[m] = FixedTokens(config.counts(m), values=config.values(m), width=size.width, still=still)
+            self.encoders[m] = Transformer(size, drop_path=config.drop_path, final_norm=False)
         self.fusion: JointFusion | BottleneckFusion
-        if fusion == "joint":
-            self.fusion = JointFusion(size, layers=fusion_layers)
+        if config.fusion == "joint":
+            self.fusion = JointFusion(size, layers=config.fusion_layers)
         else:
-            self.fusion = BottleneckFusion(size, tuple(counts), layers=fusion_layers)
+            self.fusion = BottleneckFusion(size, SIDES, layers=config.fusion_layers)
 
     def encode(
         self,
@@ -123,8 +116,8 @@ class BottleneckFusion(nn.Module):
 
     def __init__(self, size: Size, modalities: tuple[Modality, ...], *, layers: int):
         super().__init__()
-        self.shared = SharedTokens(_SHARED, size.width)
-        self.layers = nn.ModuleList(BottleneckLayer(size, modalities) for _ in range(layers))
+        self.shared = _SharedTokens(_SHARED, size.width)
+        self.layers = nn.ModuleList(_BottleneckLayer(size, modalities) for _ in range(layers))
         self.norm = nn.LayerNorm(size.width, eps=_EPS)
 
     def forward(
@@ -137,7 +130,7 @@ class BottleneckFusion(nn.Module):
         return {m: self.norm(x_BLD) for m, x_BLD in tokens.items()}
 
 
-class BottleneckLayer(nn.Module):
+class _BottleneckLayer(nn.Module):
     def __init__(self, size: Size, modalities: tuple[Modality, ...]):
         super().__init__()
         one = replace(size, layers=1)
@@ -156,7 +149,7 @@ class BottleneckLayer(nn.Module):
         return out, total
 
 
-class SharedTokens(nn.Module):
+class _SharedTokens(nn.Module):
     def __init__(self, count: int, width: int):
         super().__init__()
         self.tokens = nn.Parameter(torch.randn(count, width) * _STD)
@@ -204,6 +197,7 @@ class ImageMAE:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ImageMAE:
+        # A pre-trained MAE also carries its decoder, which is not used.
         tensors = {name.removeprefix("vit."): t.float() for name, t in tensors.items() if "decoder" not in name}
         if "embeddings.cls_token" in tensors:
             names, block = _HUGGING_FACE, "encoder.layer"

@@ -3,12 +3,19 @@
 import pytest
 import torch
 
-from seehear.methods.mcn import Branch, FeatureDecoder, GatedUnit, MaxWords, UnitBlocks
+from seehear.methods.mcn_config import MCNConfig, plan
+from seehear.methods.mcn_layers import Branch, GatedUnit, MaxWords, UnitBlocks
 from tests.reference import mcn as slow
 
 
 def double(rows):
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def branch(m, **options):
+    torch.manual_seed(0)
+    config = MCNConfig(normalise="none", **options)
+    return Branch(config, m, plan(config))
 
 
 def test_the_worked_unit():
@@ -51,10 +58,9 @@ def test_encoders_side_by_side_each_of_unit_length():
 
 
 def test_a_decoder_ends_in_a_relu_only_for_what_is_never_negative():
-    torch.manual_seed(0)
-    x = torch.randn(200, 4)
-    assert FeatureDecoder(4, 8, 5, nonnegative=True)(x).min() == 0
-    assert FeatureDecoder(4, 8, 5, nonnegative=False)(x).min() < 0
+    options = {"widths": {"video": 5, "text": 5}, "dim": 4, "hidden": 8, "nonnegative": ("video",)}
+    never, sometimes = (branch(m, **options).decoders["joint"](torch.randn(200, 4)).min() for m in ("video", "text"))
+    assert never == 0 > sometimes
 
 
 def test_the_worked_reconstruction():
@@ -62,18 +68,19 @@ def test_the_worked_reconstruction():
     each = [slow.squared_error(p, t) for p, t in zip(predicted, target, strict=True)]
     assert each == pytest.approx([0.036667, 0.046667], abs=5e-7)
     assert 50 * sum(each) / 2 == pytest.approx(2.083333, abs=5e-7)
-    branch = Branch(torch.nn.Identity(), 3, {"joint": 3}, narrow=False, hidden=3, nonnegative=True).double()
+    video = branch("video", widths={"video": 3, "text": 3}, dim=3, hidden=3, nonnegative=("video",)).double()
     eye, zero = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    branch.decoders["joint"].load_state_dict({"0.weight": eye, "0.bias": zero, "2.weight": eye, "2.bias": zero})
-    found = branch.errors({"joint": double(predicted)}, double(target))
+    video.decoders["joint"].load_state_dict({"0.weight": eye, "0.bias": zero, "2.weight": eye, "2.bias": zero})
+    found = video.errors({"joint": double(predicted)}, double(target))
     assert found[0].tolist() == pytest.approx(each)
 
 
 def test_a_branch_leads_into_every_space_and_back():
-    branch = Branch(torch.nn.Identity(), 6, {"a": 4, "b": 3}, narrow=True, hidden=5, nonnegative=False)
-    f = torch.randn(2, 6)
-    z = branch(f)
-    assert {name: tuple(x.shape) for name, x in z.items()} == {"a": (2, 4), "b": (2, 3)}
-    assert [tuple(e.shape) for e in branch.errors(z, f)] == [(2,), (2,)]
-    assert branch.heads["a"][0].gate.weight.shape == (6, 6)
-    assert Branch(torch.nn.Identity(), 6, {"a": 4}, narrow=False, hidden=0, nonnegative=False).errors(z, f) == []
+    widths = {"video": 6, "audio": 8, "text": 6}
+    options = {"widths": widths, "inputs": {"audio": "mel"}, "channels": (6,), "spaces": "disjoint", "dim": 4}
+    audio, f = branch("audio", hidden=5, **options), torch.randn(2, 6)
+    z = audio(f)
+    assert {name: tuple(x.shape) for name, x in z.items()} == {"video-audio": (2, 4), "audio-text": (2, 4)}
+    assert [tuple(e.shape) for e in audio.errors(z, f)] == [(2,), (2,)]
+    assert audio.heads["video-audio"][0].gate.weight.shape == (6, 6)
+    assert branch("audio", reconstruct_weight=0.0, **options).errors(z, f) == []

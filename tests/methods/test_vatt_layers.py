@@ -5,21 +5,10 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
-from seehear.nn.mel import LogMel, MelConfig
+from seehear.methods.vatt_config import MelConfig, VATTConfig
+from seehear.methods.vatt_layers import LogMel, PatchTokens, Positions, WordTokens, resampled, resampling
 from seehear.nn.random import Randomness
-from seehear.nn.tokens import (
-    PatchTokens,
-    Positions,
-    WordTokens,
-    cut,
-    grid,
-    keep_set,
-    num_kept,
-    resampled,
-    resampling,
-    signal,
-    take,
-)
+from seehear.nn.transformer import Size, cut, grid, keep_set, num_kept, take
 from tests.reference import vatt as slow
 
 CPU = torch.device("cpu")
@@ -29,16 +18,22 @@ def draws(rows, step=0):
     return Randomness(0, step, 0, rows, rows)
 
 
+SIZE = Size(layers=1, width=6, hidden=6, heads=1)
+
+
 def patch_tokens(**options):
+    """Of spectrograms of 4 frames and 6 bands, in patches of 2 x 2."""
     torch.manual_seed(0)
-    usual = {"channels": 1, "width": 6, "mix": False, "position_norm": True, "keep": 0.5, "keep_per_sample": False}
-    return PatchTokens((4, 6), (2, 2), **(usual | {"dropout": 0.0} | options)).double()
+    mel = MelConfig(window=0.1, hop=0.1, bands=6)
+    sound = {"sound": "spectrogram", "rate": 100, "samples": 40, "mel": mel, "mel_patch": (2, 2)}
+    config = VATTConfig(audio=SIZE, keep={"audio": 0.5}, dropout=0.0, **sound, **options)
+    return PatchTokens(config, "audio").double()
 
 
 def word_tokens(**options):
     torch.manual_seed(0)
-    usual = {"width": 6, "absolute": None, "position_norm": True, "trained": False, "dropout": 0.0}
-    return WordTokens(9, 4, **(usual | options)).double()
+    config = VATTConfig(vocabulary=9, word_width=4, text=SIZE, shared=SIZE, dropout=0.0, **options)
+    return WordTokens(config).double()
 
 
 # -- patches ----------------------------------------------------------------------------------------------------------
@@ -66,8 +61,9 @@ def test_patches_are_those_of_loops_and_of_a_convolution():
 
 
 def test_bytes_become_numbers_from_minus_one_to_one():
-    assert signal(torch.tensor([0, 255], dtype=torch.uint8), torch.float64).tolist() == [-1.0, 1.0]
-    assert signal(torch.tensor([0.25]), torch.float32).tolist() == [0.25]
+    model, byte = patch_tokens(), torch.tensor([0, 255], dtype=torch.uint8)[torch.arange(24) % 2].view(1, 4, 6, 1)
+    scaled = byte.double() * 2 / 255 - 1
+    torch.testing.assert_close(model(byte, rng=None, name="audio"), model(scaled, rng=None, name="audio"))
 
 
 # -- positions --------------------------------------------------------------------------------------------------------
@@ -180,11 +176,11 @@ def test_words_carry_a_token_in_front_and_mask_their_padding():
     torch.testing.assert_close(x[0], torch.nn.functional.gelu(raw @ model.project.weight.T))
     assert model.project.bias is None
     assert not model.table.weight.requires_grad
-    assert word_tokens(trained=True).table.weight.requires_grad
+    assert word_tokens(train_words=True).table.weight.requires_grad
 
 
 def test_words_with_places_of_their_own():
-    model, ids = word_tokens(absolute=5), torch.tensor([[3, 1, 0]])
+    model, ids = word_tokens(variant="agnostic", words=5), torch.tensor([[3, 1, 0]])
     x, mask = model(ids, rng=None, name="text")
     assert x.shape == (1, 6, 6)
     assert mask.tolist() == [[True, True, True, False, False, False]]

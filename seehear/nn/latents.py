@@ -1,0 +1,234 @@
+"""Latents of frozen encoders: their statistics, standardisation and mixing, and heads that map them into a space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seehear.errors import SeehearError
+from seehear.nn.random import Randomness, dropout
+from seehear.types import Bool, Float, Int, Modality, Tensor
+
+Latents = Mapping[Modality, Tensor | np.ndarray]
+"""(N, D) by modality; rows of one number belong together."""
+Present = Mapping[Modality, Tensor | np.ndarray]
+"""(N,) bool by modality; a modality that is not named is there in every row."""
+
+_CHUNK = 8192
+
+
+def statistics(latents: Latents, present: Present | None = None) -> dict[Modality, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of every dimension over the rows that have the modality, float64."""
+    found = {}
+    for m in latents:
+        total, squares, rows = torch.zeros(()), torch.zeros(()), 0
+        for (x,) in chunks(latents, present, m):
+            total, rows = total + x.sum(dim=0), rows + len(x)
+        if rows < 2:
+            raise SeehearError(f"{rows} training rows have {m}: at least 2 are needed to fit anything to it")
+        # Two passes: in one, the mean of the squares less the square of the mean would cancel.
+        mean = total / rows
+        if not mean.isfinite().all():
+            raise SeehearError(f"the latents of {m} hold NaN or infinite values: encode them again")
+        for (x,) in chunks(latents, present, m):
+            squares = squares + (x - mean).square().sum(dim=0)
+        found[m] = mean, deviation(squares / rows)
+    return found
+
+
+def deviation(variance_D: Tensor) -> Tensor:
+    """Square root, and 1 for a dimension that does not vary."""
+    return torch.where(variance_D > 1e-12 * variance_D.mean(), variance_D, 1.0).sqrt()
+
+
+def chunks(latents: Latents, present: Present | None, *names: Modality) -> Iterator[tuple[Tensor, ...]]:
+    """float64 rows that have all of these modalities, a chunk at a time."""
+    keep = torch.stack([present_rows(latents, present, m) for m in names]).all(dim=0)
+    for start in range(0, len(keep), _CHUNK):
+        rows = keep[start : start + _CHUNK]
+        if rows.any():
+            chunk = [torch.as_tensor(latents[m][start : start + _CHUNK]).double() for m in names]
+            # A mask copies: spared where every row has all.
+            yield tuple(chunk) if rows.all() else tuple(x[rows] for x in chunk)
+
+
+def present_rows(latents: Latents, present: Present | None, m: Modality) -> Tensor:
+    if present is None or m not in present:
+        return torch.ones(len(latents[m]), dtype=torch.bool)
+    return torch.as_tensor(present[m]).bool()
+
+
+def check(latents: Latents, present: Present | None) -> None:
+    shapes = {m: tuple(x.shape) for m, x in latents.items()}
+    masks = {m: tuple(x.shape) for m, x in (present or {}).items()}
+    if any(len(s) != 2 for s in shapes.values()) or len({s[0] for s in [*shapes.values(), *masks.values()]}) != 1:
+        raise ValueError(f"latents must be (N, D) and presence (N,) with one N for all; got {shapes} and {masks}")
+
+
+# -- mixing of rows, and the choice of pairs when some rows lack modalities --------------------------------------------
+
+
+def mix(
+    z_BD: Float[Tensor, "b d"], first_R: Int[Tensor, " r"], second_R: Int[Tensor, " r"], weight_R: Float[Tensor, " r"]
+) -> Float[Tensor, "r d"]:
+    """weight * z[first] + (1 - weight) * z[second], row by row."""
+    weight = weight_R[:, None]
+    return weight * z_BD[first_R] + (1 - weight) * z_BD[second_R]
+
+
+def halves(present_BM: Bool[Tensor, "b m"]) -> tuple[Tensor, Tensor]:
+    """(first, second) row numbers, every row in one pair: the first half with the second among rows that have the same
+    modalities. One row of each such set may be left over; these pair with the row that shares most modalities."""
+    if len(present_BM) % 2:
+        raise SeehearError(
+            f"mixing halves needs an even number of loaded rows; got {len(present_BM)}: "
+            "take an even batch size, or mix='permutation'"
+        )
+    first, second, left = [], [], []
+    for rows in _alike(present_BM):
+        half = len(rows) // 2
+        first.append(rows[:half])
+        second.append(rows[half : 2 * half])
+        left += rows[2 * half :].tolist()
+    # Rows with most modalities choose first: they have most to lose.
+    left.sort(key=lambda r: -int(present_BM[r].sum()))
+    while left:
+        r = left.pop(0)
+        nearest = max(left, key=lambda c: int((present_BM[r] & present_BM[c]).sum()))
+        left.remove(nearest)
+        first.append(torch.tensor([r]))
+        second.append(torch.tensor([nearest]))
+    return torch.cat(first), torch.cat(second)
+
+
+def permutation(present_BM: Bool[Tensor, "b m"], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(all rows, their partners): a uniformly random permutation of the rows that have the same modalities."""
+    # A flip or a roll by half a batch would put each pair in twice, with the weights swapped: false negatives.
+    partner = torch.empty(len(present_BM), dtype=torch.int64)
+    for rows in _alike(present_BM):
+        partner[rows] = rows[torch.randperm(len(rows), generator=generator)]
+    return torch.arange(len(present_BM)), partner
+
+
+def row_numbers(z_BD: Float[Tensor, "b d"]) -> Int[Tensor, " b"]:
+    """Equal rows get equal numbers (63-bit sums of their bits; the chance of a false match is about B^2 / 2^64)."""
+    bits_BD = z_BD.float().contiguous().view(torch.int32).to(torch.int64)
+    generator = torch.Generator().manual_seed(0)
+    # Odd factors: a product with an odd number keeps all of 64 bits.
+    factors_D = torch.randint(2**62, (z_BD.shape[1],), generator=generator, dtype=torch.int64) * 2 + 1
+    return (bits_BD * factors_D.to(z_BD.device)).sum(dim=1)
+
+
+def _alike(present_BM: Tensor) -> list[Tensor]:
+    """Row numbers, ascending, of each set of rows that have the same modalities."""
+    code_B = (present_BM.long() * 2 ** torch.arange(present_BM.shape[1])).sum(dim=1)
+    return [(code_B == code).nonzero().squeeze(1) for code in code_B.unique()]
+
+
+# -- heads: one latent vector into a shared space, each row by itself --------------------------------------------------
+
+# FusionAdapter   z <- z + W2 dropout(gelu(W1 norm(z)))  `depth` times,   o = W norm(z)
+# GatedSkip       h(z) = P (z - mean) + g * FusionAdapter(z),  g = 0 at the start: then h is the linear map P alone
+
+
+class AdapterBlock(nn.Module):
+    """Pre-norm residual inverted bottleneck with one dropout, between the exact GELU and the second Linear."""
+
+    def __init__(self, width: int, *, expansion: int, dropout: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, expansion * width)
+        self.down = nn.Linear(expansion * width, width)
+        self.dropout = dropout
+
+    def forward(self, z_BD: Tensor, *, rng: Randomness | None, name: str) -> Tensor:
+        u_BD = F.gelu(self.up(self.norm(z_BD)))
+        return z_BD + self.down(dropout(u_BD, self.dropout, rng, name))
+
+
+class FusionAdapter(nn.Module):
+    """FuseMix's adapter (arXiv 2312.10144). The output is not normalised."""
+
+    def __init__(self, width: int, dim: int, *, depth: int = 4, expansion: int = 4, dropout: float = 0.6):
+        super().__init__()
+        self.blocks = nn.ModuleList(AdapterBlock(width, expansion=expansion, dropout=dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, dim)
+
+    def forward(
+        self, z_BD: Float[Tensor, "b d"], *, rng: Randomness | None = None, name: str = "adapter"
+    ) -> Float[Tensor, "b e"]:
+        """`name` tells the dropout of this adapter from that of others; without `rng` there is none."""
+        for i, block in enumerate(self.blocks):
+            z_BD = block(z_BD, rng=rng, name=f"{name}/{i}")
+        return self.project(self.norm(z_BD))
+
+
+class Standardise(nn.Module):
+    """(z - mean) * scale, set once from the training latents: buffers, not parameters."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def set(self, mean_D: Tensor, deviation_D: Tensor, blocks: Sequence[int] = ()) -> None:
+        """`blocks` are the widths of concatenated encoders: a wide one then does not outvote a narrow one."""
+        width = len(mean_D)
+        blocks = blocks or (width,)
+        share = torch.cat([torch.full((b,), math.sqrt(width / (len(blocks) * b))) for b in blocks])
+        self.mean.copy_(mean_D)
+        self.scale.copy_(share / deviation_D)
+
+    def forward(self, z_BD: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        return (z_BD - self.mean) * self.scale
+
+
+class GatedSkip(nn.Module):
+    """P (z - mean), plus an adapter behind a gate for each dimension, which opens from zero."""
+
+    mean: Tensor
+
+    def __init__(self, width: int, dim: int, adapter: FusionAdapter | None = None):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.linear = nn.Linear(width, dim, bias=False)
+        self.adapter = adapter
+        if adapter is not None:
+            self.gate = nn.Parameter(torch.zeros(dim))
+
+    @torch.no_grad()
+    def start_from(self, mean_D: Tensor, weight_DE: Tensor) -> None:
+        """Sets the linear map to (z - mean) @ weight."""
+        self.mean.copy_(mean_D)
+        self.linear.weight.copy_(weight_DE.T)
+
+    def forward(
+        self, z_BD: Float[Tensor, "b d"], *, rng: Randomness | None = None, name: str = "adapter"
+    ) -> Float[Tensor, "b e"]:
+        h_BE = self.linear(z_BD - self.mean)
+        if self.adapter is None:
+            return h_BE
+        return h_BE + self.gate * self.adapter(z_BD, rng=rng, name=name)
+
+
+class Temperature(nn.Module):
+    """tau itself, a divisor, pulled back into [lowest, highest] before every use."""
+
+    def __init__(self, start: float = 0.07, *, lowest: float = 0.001, highest: float = 0.5):
+        super().__init__()
+        self.lowest, self.highest = lowest, highest
+        self.tau = nn.Parameter(torch.tensor(start))
+
+    def forward(self) -> Tensor:
+        # On the data: a clamp inside the graph would give no gradient outside the bounds, and tau would never return.
+        self.tau.data.clamp_(self.lowest, self.highest)
+        return self.tau
