@@ -13,7 +13,7 @@ from seehear.errors import SeehearError, require
 from seehear.library.clip_table import ClipTable
 from seehear.library.locking import writing
 from seehear.library.records import Text, digest
-from seehear.library.tables import Clip, LibraryTables, table_name
+from seehear.library.tables import LibraryTables, table_name
 from seehear.library.vectors import VectorTable
 from seehear.nn.unit import unit
 from seehear.search.calibrate import (
@@ -63,9 +63,9 @@ def kind_of_text(text: Text) -> str:
     return _KIND_OF_TEXT[str(text.kind)]
 
 
-def kind_of_hit(hit: Hit, clip: Clip) -> str:
+def kind_of_hit(hit: Hit) -> str:
     """Kind of match of a hit of one index."""
-    text = next((text for text in clip.texts if text.text == hit.text), None)
+    text = next((text for text in hit.clip.texts if text.text == hit.text), None)
     return _KIND_OF.get(hit.modality, kind_of_text(text) if text else "text")
 
 
@@ -101,9 +101,9 @@ class Calibration:
         heights_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
         return evidence(heights_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
 
-    def of_hit(self, hit: Hit, clip: Clip, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
+    def of_hit(self, hit: Hit, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
         """Confidence of a hit for words; None for an uncalibrated kind."""
-        kind = kind_of_hit(hit, clip)
+        kind = kind_of_hit(hit)
         if kind not in self.scales or text_E is None:
             return None
         rows_NE = gallery.vectors_of(hit.id)[hit.modality]

@@ -20,10 +20,11 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
-from seehear.serve import exports, film, films, learning, own, schema, suggest
+from seehear.serve import exports, film, films, own, schema, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
+from seehear.serve.learning import LearnView
 from seehear.serve.params import KEPT, MEDIA, NameParam, Responses, SecondParam, ServerState
 from seehear.serve.problems import Problem
 from seehear.serve.state import State
@@ -69,7 +70,7 @@ def create_app(
     for kind in (Problem, SeehearError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _refusal)
     app.state.shelves, app.state.vocabulary = films.Shelves(state), suggest.LibraryVocabulary(state)
-    for topic in (router, films.router, film.router, suggest.router, exports.router, learning.router, own.router):
+    for topic in (router, films.router, film.router, suggest.router, exports.router, own.router):
         app.include_router(topic)
     pages = {f"/{file.name}": file for file in PAGE.iterdir() if file.suffix in _STATIC}
     for address, file in (dict.fromkeys(VIEWS, PAGE / "index.html") | pages).items():
@@ -160,6 +161,26 @@ def preview(state: ServerState, clip: NameParam, start: SecondParam = None, end:
     """A clip, or from `start` to `end` of its file, as MP4 that begins at 0: for files that browsers do not play,
     and sound in a file of its own."""
     return FileResponse(state.preview(state.clip(clip), start, end), media_type="video/mp4", headers=KEPT)
+
+
+@router.get("/api/learn", tags=["learning"])
+def learn(state: ServerState) -> LearnView:
+    """Data to learn from, cost and progress of training, and the result of the last one."""
+    return state.learning.view()
+
+
+@router.post("/api/learn", tags=["learning"], status_code=202)
+def start(state: ServerState) -> LearnView:
+    """Starts or resumes training in the background. A better model joins the search automatically."""
+    state.learning.start()
+    return state.learning.view()
+
+
+@router.delete("/api/learn", tags=["learning"], status_code=202)
+def stop(state: ServerState) -> LearnView:
+    """Stops after the current step; everything computed so far is kept."""
+    state.learning.stop()
+    return state.learning.view()
 
 
 async def _static(request: Request, *, file: Path) -> Response:

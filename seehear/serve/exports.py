@@ -6,7 +6,7 @@ import math
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
@@ -71,7 +71,13 @@ def export(state: ServerState, query: ExportQuery) -> Response:
     moments = [_moment(state, hit) for hit in query.hits]
     name = safe_stem(query.title or "seehear")
     if query.format != "mp4":
-        facts = partial(_edit_facts, state)
+
+        def facts(path: str) -> EditFacts:
+            # An editor finds out the facts of an unreadable file itself.
+            with suppress(DecodeError, WorkerDied, OSError):
+                return state.quick(edit_facts, path)
+            return EditFacts()
+
         text = list_text(f".{query.format}", moments, title=query.title or "seehear", facts=facts)
         headers = {"content-disposition": attachment(f"{name}.{query.format}")}
         return Response(text.encode(), media_type=_LIST_TYPES[query.format], headers=headers)
@@ -183,14 +189,6 @@ def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
         if failed:
             archive.writestr("not saved.txt", "".join(failed))
     yield sink.take()
-
-
-def _edit_facts(state: State, path: str) -> EditFacts:
-    """Facts about a file for an editor, read in a decoding process; empty for an unreadable file."""
-    try:
-        return state.quick(edit_facts, path)
-    except (DecodeError, WorkerDied, OSError):
-        return EditFacts()
 
 
 def attachment(name: str) -> str:

@@ -19,7 +19,6 @@ from pydantic import BaseModel, Field
 from seehear.library.own import as_edited
 from seehear.library.records import COPY_OF
 from seehear.library.tables import Clip, LibraryTables, in_batches, one_of, quote, table_name
-from seehear.search.background import OpenIndex
 from seehear.search.calibrate import confidence, in_words
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
@@ -232,9 +231,18 @@ def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound
     with the same name are joined."""
     best: dict[str, tuple[float, str]] = {}
     for index in search.indexes:
-        if index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities:
-            for id, sure, name in _best_names(index, {clip.id for clip in clips}):
-                best[id] = max(best.get(id, (0.0, "")), (sure, name))
+        if not (index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities):
+            continue
+        rows = index.rows("heard")
+        own_N = np.flatnonzero(index.clips.mask({clip.id for clip in clips})[index.clips_N[rows]])
+        if not len(own_N):
+            continue
+        vectors_NE = index.vectors_NE[rows][own_N]
+        words_SE = index.space.encode_query(list(SOUNDS))
+        sure_SN = np.stack([confidence(index.calibration.words(vectors_NE, word_E, "heard")) for word_E in words_SE])
+        sound_N = sure_SN.argmax(axis=0)
+        for n, id in enumerate(index.clips.ids(index.clips_N[rows][own_N])):
+            best[id] = max(best.get(id, (0.0, "")), (float(sure_SN[sound_N[n], n]), SOUNDS[sound_N[n]]))
     named: list[NamedSound] = []
     for clip in clips:
         sure, name = best.get(clip.id, (0.0, ""))
@@ -248,16 +256,3 @@ def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound
         else:
             named.append(NamedSound(name=name, start=clip.start, end=clip.end, words=words))
     return named
-
-
-def _best_names(index: OpenIndex, clips: set[str]) -> list[tuple[str, float, str]]:
-    """(clip, confidence, name) of the best name of each clip with sound in the index."""
-    rows = index.rows("heard")
-    own_N = np.flatnonzero(index.clips.mask(clips)[index.clips_N[rows]])
-    if not len(own_N):
-        return []
-    vectors_NE = index.vectors_NE[rows][own_N]
-    words_SE = index.space.encode_query(list(SOUNDS))
-    sure_SN = np.stack([confidence(index.calibration.words(vectors_NE, word_E, "heard")) for word_E in words_SE])
-    ids, best_N = index.clips.ids(index.clips_N[rows][own_N]), sure_SN.argmax(axis=0)
-    return [(id, float(sure_SN[n, i]), SOUNDS[n]) for i, (id, n) in enumerate(zip(ids, best_N, strict=True))]

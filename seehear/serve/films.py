@@ -12,7 +12,7 @@ from os.path import splitext
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
@@ -83,8 +83,11 @@ class Shelves:
     def now(self, by: Order) -> FilmList:
         library = self._state.runs.library
         with self._lock:
+            # While a folder is indexed the library changes every second, and reading a large one takes seconds.
             if not self._lists or (library is not self._library and time.monotonic() >= self._due):
-                version = _version(library)
+                read = ("clips", "sources", "rejects", "transcripts")
+                names = [name for name in library.tables() if name in read or name.startswith("vectors_")]
+                version = digest(*(f"{name} {library.table(name).version}" for name in sorted(names)))
                 if not self._lists or self._lists[by].version != version:
                     began = time.monotonic()
                     films = list(_films(library))
@@ -97,30 +100,20 @@ class Shelves:
 router = APIRouter()
 
 
-def _shelves(request: Request) -> Shelves:
-    return request.app.state.shelves
-
-
 @router.get("/api/films", tags=["library"])
 def films(
-    shelves: Annotated[Shelves, Depends(_shelves)],
+    request: Request,
     by: Order = "date",
     offset: Annotated[int, Param(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Param(ge=0, le=500)] = 100,
 ) -> FilmList:
     """Films, photos and sounds of the library, one entry a file: the newest first, or folder by folder."""
+    shelves: Shelves = request.app.state.shelves
     whole = shelves.now(by)
     return whole.model_copy(update={"films": whole.films[offset : offset + limit]})
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
-
-
-def _version(library: LibraryTables) -> str:
-    """Hash of the versions of the tables that the list is made from."""
-    read = ("clips", "sources", "rejects", "transcripts")
-    names = [name for name in library.tables() if name in read or name.startswith("vectors_")]
-    return digest(*(f"{name} {library.table(name).version}" for name in sorted(names)))
 
 
 class _ClipRow(NamedTuple):

@@ -15,9 +15,8 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from seehear.errors import SeehearError
@@ -223,11 +222,9 @@ class LibraryLearning:
 
     def _learn(self, library: LibraryTables) -> None:
         try:
-            last = self.last()
-            resume = last is not None and self._goes_on(library, last)
-            if resume and last is not None:
-                one = last
-            else:
+            one = self.last()
+            resume = one is not None and self._goes_on(library, one)
+            if one is None or not resume:
                 one = Learned(self.home / datetime.now().strftime(_STAMP))
                 self.home.mkdir(parents=True, exist_ok=True)
                 one.data.write_text(_key(library), encoding="utf-8")
@@ -310,36 +307,3 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
     taken = metrics.stat().st_mtime - began.stat().st_mtime  # a resumed run writes its settings again
     left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
     return done, total, left
-
-
-# -- the API -----------------------------------------------------------------------------------------------------------
-
-
-router = APIRouter()
-
-
-def _learning(request: Request) -> LibraryLearning:
-    return request.app.state.seehear.learning
-
-
-_ServerLearning = Annotated[LibraryLearning, Depends(_learning)]
-
-
-@router.get("/api/learn", tags=["learning"])
-def learn(learning: _ServerLearning) -> LearnView:
-    """Data to learn from, cost and progress of training, and the result of the last one."""
-    return learning.view()
-
-
-@router.post("/api/learn", tags=["learning"], status_code=202)
-def start(learning: _ServerLearning) -> LearnView:
-    """Starts or resumes training in the background. A better model joins the search automatically."""
-    learning.start()
-    return learning.view()
-
-
-@router.delete("/api/learn", tags=["learning"], status_code=202)
-def stop(learning: _ServerLearning) -> LearnView:
-    """Stops after the current step; everything computed so far is kept."""
-    learning.stop()
-    return learning.view()

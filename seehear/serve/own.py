@@ -104,7 +104,15 @@ def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
                 raise Problem(404, "no_edit", "there is nothing to undo", "load the page again")
             return _answer(state, "", [])
         clip = _clip(library, wanted.clip)
-        line = next((text for text in clip.texts if _is_line(text, wanted)), None)
+
+        def is_line(text: Text) -> bool:
+            for at, asked in ((text.start, wanted.start), (text.end, wanted.end)):
+                # Times are rounded on their way to the page and back.
+                if asked is not None and (at is None or abs(at - asked) >= 0.01):
+                    return False
+            return text.text == wanted.before and wanted.kind in (None, views.text_kind(text))
+
+        line = next(filter(is_line, clip.texts), None)
         if line is None:
             message = f"clip {clip.id!r} has no such line any more"
             raise Problem(404, "no_line", message, "load the page again")
@@ -164,13 +172,6 @@ def _to_write(state: State) -> Iterator[LibraryTables]:
 
 def _clip(library: LibraryTables, id: str) -> Clip:
     return as_edited(library, [clip_of(library, id)])[0]
-
-
-def _is_line(text: Text, wanted: Correction) -> bool:
-    for is_at, asked in ((text.start, wanted.start), (text.end, wanted.end)):
-        if asked is not None and (is_at is None or abs(is_at - asked) >= 0.01):
-            return False
-    return text.text == wanted.before and wanted.kind in (None, views.text_kind(text))
 
 
 def _saved(library: LibraryTables) -> list[SavedSearch]:

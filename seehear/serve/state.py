@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,18 @@ class State:
     ):
         """`progress`: progress of this process's indexing, if it does any. `edited`: wakes that work when the user has
         changed a text or label."""
-        self.config, self.progress = config, progress
+        self.config, self.progress, self.edited = config, progress, edited
         # Previews and maps take long: posters and waveforms must not wait behind them.
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
-        self._wake = edited
-        self.own = Applying(library, self._edited)
+
+        def renew() -> None:
+            self.runs.renew()
+            if self.edited:
+                self.edited()
+
+        self.own = Applying(library, renew)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = LibraryLearning(self.runs, self.cache)
@@ -70,16 +76,16 @@ class State:
 
     def warm(self) -> None:
         """Opens the indexes in the background, so that the first search is fast."""
-        self._warming = threading.Thread(target=self._warm, daemon=True)
+
+        def first_search() -> None:
+            # Whatever fails here, the user's first search reports.
+            with suppress(Exception):
+                self.runs.together().search.search("a", k=1)
+
+        self._warming = threading.Thread(target=first_search, daemon=True)
         self._warming.start()
         if self.catch_up:
             self.catch_up.start()
-
-    def _warm(self) -> None:
-        try:
-            self.runs.together().search.search("a", k=1)
-        except Exception:
-            return  # the first search reports it
 
     def close(self) -> None:
         self.learning.close()  # first: a training needs time to save its state
@@ -93,11 +99,6 @@ class State:
         self.own.close()
         # A thread that still runs C++ code when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
-
-    def _edited(self) -> None:
-        self.runs.renew()
-        if self._wake:
-            self._wake()
 
     # -- the library --------------------------------------------------------------------------------------------------
 
@@ -224,18 +225,14 @@ class State:
         modalities = [m for m in query.modalities if m in run.space.modalities]
         if query.modalities and not modalities:
             raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
-        ranked = run.searcher.search_clips(
-            parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid
-        )
+        ranked = run.searcher.search(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
         folders, about = self.runs.folders, self.runs.about().get(run.name, {})
         words_alone = [part.weight > 0 and isinstance(part, schema.TextPart) for part in query.parts] == [True]
         # In an approximate index the calibration would read the index again for every hit.
         calibrated = words_alone and not query.hybrid and about.get("recall") is None
         calibration = Calibration(about if calibrated else {})
-        hits = []
-        for hit, clip in ranked:
-            sure = calibration.of_hit(hit, clip, run.searcher.gallery, parts[0].get("vector"))
-            hits.append(views.hit_view(hit, clip, folders, sure))
+        text_E, gallery = parts[0].get("vector"), run.searcher.gallery
+        hits = [views.hit_view(hit, folders, calibration.of_hit(hit, gallery, text_E)) for hit in ranked]
         sures = [hit.confidence for hit in hits if hit.confidence is not None]
         words: Any = in_words(max(sures)) if sures else None
         asked = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)

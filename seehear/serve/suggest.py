@@ -18,7 +18,7 @@ from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
@@ -127,17 +127,14 @@ class LibraryVocabulary:
 router = APIRouter()
 
 
-def _vocabulary(request: Request) -> LibraryVocabulary:
-    return request.app.state.vocabulary
-
-
 @router.get("/api/suggest", tags=["search"])
 def suggest(
-    vocabulary: Annotated[LibraryVocabulary, Depends(_vocabulary)],
+    request: Request,
     q: Annotated[str, Param(max_length=200)] = "",
     limit: Annotated[int, Param(ge=1, le=MOST)] = 10,
 ) -> SuggestAnswer:
     """Words and phrases of the library that begin with the text, or with its last word, ignoring accents and case."""
+    vocabulary: LibraryVocabulary = request.app.state.vocabulary
     return SuggestAnswer(suggestions=vocabulary.now().suggest(q, limit))
 
 

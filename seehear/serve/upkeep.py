@@ -175,12 +175,19 @@ class Applying:
     def apply(self, clips: Collection[str] = ()) -> bool:
         """Applies pending edits to the clips, and the texts of these clips to full text. Returns False if others are
         writing: then it happens when they have finished."""
+
+        def later() -> None:
+            done = False
+            while not done and not self._ended.wait(_AGAIN):
+                with self._lock:
+                    done = self._try()
+
         with self._lock:
             self._stale.update(clips)
             if self._try():
                 return True
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._later, daemon=True)
+                self._thread = threading.Thread(target=later, daemon=True)
                 self._thread.start()
             return False
 
@@ -203,9 +210,3 @@ class Applying:
             return False
         self._stale.clear()
         return True
-
-    def _later(self) -> None:
-        done = False
-        while not done and not self._ended.wait(_AGAIN):
-            with self._lock:
-                done = self._try()

@@ -52,13 +52,13 @@ def text_kind(text: Text) -> schema.TextKind:
     return _KINDS[text.kind or "caption"]
 
 
-def hit_view(hit: Hit, clip: Clip, folders: Folders, confidence: float | None) -> schema.HitView:
+def hit_view(hit: Hit, folders: Folders, confidence: float | None) -> schema.HitView:
     """Hit of one index, with its confidence if the index is calibrated for the query."""
     return schema.HitView(
         **vars(hit)
         | {
-            "clip": clip_view(clip, folders),
-            "kind": kind_of_hit(hit, clip),
+            "clip": clip_view(hit.clip, folders),
+            "kind": kind_of_hit(hit),
             "confidence": confidence,
             "words": None if confidence is None else in_words(confidence),
             "still": (hit.start + hit.end) / 2,
