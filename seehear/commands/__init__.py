@@ -67,7 +67,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "This machine": {
         "doctor": Command("machine.Doctor", "", "try each part on this machine"),
-        "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
+        "completion": Command("machine.Completion", "bash", "completes commands and options; also zsh, fish"),
     },
 }
 """Every command by its name, of one word or two, in the groups and the order of `seehear --help`. The dispatcher, the

@@ -67,19 +67,17 @@ class _FineTune:
 
 def finetune(words: Sequence[str]) -> type[_FineTune]:
     """Command class with the options of the preset among the words, which decides all other defaults."""
-    options = ("options", Annotated[FineTune, Flat], field(default=preset(_preset_of(words))))
+    # Read before the words are parsed: the preset decides the defaults that --help shows.
+    name = "base"
+    for at, word in enumerate(words):
+        if word.startswith("--preset="):
+            name = word.removeprefix("--preset=")
+        elif word == "--preset" and at + 1 < len(words):
+            name = words[at + 1]
+    options = ("options", Annotated[FineTune, Flat], field(default=preset(name)))
     made = make_dataclass("Finetune", [options], bases=(_FineTune,), frozen=True, kw_only=True)
     made.__doc__ = _FineTune.__doc__
     return made
-
-
-def _preset_of(words: Sequence[str]) -> str:
-    for at, word in enumerate(words):
-        if word.startswith("--preset="):
-            return word.removeprefix("--preset=")
-        if word == "--preset" and at + 1 < len(words):
-            return words[at + 1]
-    return "base"
 
 
 @dataclass(frozen=True, kw_only=True)

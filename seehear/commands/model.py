@@ -23,7 +23,7 @@ from seehear.library.workers import cores
 from seehear.progress import counted, say
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
-from seehear.runs.choose import Choice, choose
+from seehear.runs.choose import choose
 from seehear.runs.config import recipe, recipes
 from seehear.runs.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
 from seehear.runs.run import Run, train_run
@@ -66,7 +66,9 @@ class _Train:
         if options is None:
             choice = choose(library)
             if not choice.recipe:
-                return self._nothing(library, choice)
+                plain = {"folder": None, "verdict": {"words": choice.why}}
+                text = f"{choice.why}\nnext: {shlex.join(['seehear', 'index', library.uri])}"
+                return show(plain if self.json else text, as_json=self.json)
             say(f"{choice.why}: {choice.recipe}")
             name, options = choice.recipe, recipe(choice.recipe)
         folder = self.out or Path("runs") / name
@@ -76,17 +78,11 @@ class _Train:
             return
         verdict = verdict_of(folder)
         if self.json:
-            plain = asdict(result) | {"folder": str(folder), "model": str(folder / "model"), "verdict": verdict}
-            show(plain, as_json=True)
+            paths = {"folder": str(folder), "model": str(folder / "model")}
+            show(asdict(result) | paths | {"verdict": verdict}, as_json=True)
         else:
             words = f"{verdict['words']}\n" if verdict else ""
             print(f"{words}model: {folder / 'model'}\nnext: {_next_commands(library, folder)}")
-
-    def _nothing(self, library: LibraryTables, choice: Choice) -> None:
-        if self.json:
-            show({"folder": None, "verdict": {"words": choice.why}}, as_json=True)
-        else:
-            print(f"{choice.why}\nnext: {shlex.join(['seehear', 'index', library.uri])}")
 
 
 def train(words: Sequence[str]) -> type[_Train]:

@@ -106,7 +106,18 @@ class QueryOptions:
         parts: list[Any] = [words] if words else []
         for kind in ("audio", "image", "video"):
             for path in getattr(self, kind):
-                _check_example(kind, path)
+                # Imported here: a query by words alone does without libav.
+                from seehear.media.files import probe
+
+                if not path.is_file():
+                    raise SeehearError(f"no file {path}")
+                # Opened before a folder is indexed or a model loaded, which takes minutes.
+                info = probe(path)
+                if kind == "image" and not info.is_picture:
+                    use = "--video" if info.has_video else "--audio"
+                    raise SeehearError(f"--image {path} is no picture: use {use}")
+                if kind == "audio" and not info.has_audio:
+                    raise SeehearError(f"{path} has no sound")
                 parts.append({kind: str(path)})
         return parts + [{"clip": name} for name in self.like]
 
@@ -199,19 +210,6 @@ class Search(QueryOptions):
             print("nothing found: the filters leave no clip")
         for number, hit in enumerate([] if self.json else hits, start=1):
             print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
-
-
-def _check_example(kind: str, path: Path) -> None:
-    """Refuses a file that cannot be searched by, before a folder is indexed or a model loaded."""
-    from seehear.media.files import probe
-
-    if not path.is_file():
-        raise SeehearError(f"no file {path}")
-    info = probe(path)
-    if kind == "image" and not info.is_picture:
-        raise SeehearError(f"--image {path} is no picture: use {'--video' if info.has_video else '--audio'}")
-    if kind == "audio" and not info.has_audio:
-        raise SeehearError(f"{path} has no sound")
 
 
 def show_answer(answer: Answer, *, as_json: bool) -> None:

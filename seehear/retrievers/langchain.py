@@ -16,7 +16,7 @@ from typing import Any
 
 from seehear.errors import require
 from seehear.facade import Library
-from seehear.retrievers.passage import passage
+from seehear.retrievers import passage
 from seehear.search.filters import Filters
 
 require("langchain_core", "langchain")

@@ -17,7 +17,7 @@ from typing import Any
 
 from seehear.errors import require
 from seehear.facade import Library
-from seehear.retrievers.passage import passage
+from seehear.retrievers import passage
 from seehear.search.filters import Filters
 
 require("llama_index.core", "llama-index")

@@ -42,7 +42,7 @@ class Filters:
         """SQL condition of all but `says`, which uses the full text; None for no condition."""
         parts = []
         if self.source:
-            # A regular expression for the whole path.
+            # A regular expression for the whole path: LIKE has other wildcards, and '%' and '_' occur in names.
             glob = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in self.source)
             parts.append(f"regexp_like(source, {quote(f'(?s)^{glob}$')})")
         if self.labels:

@@ -53,6 +53,7 @@ def nearest_clips(
         if len(found) >= k or len(rows) < want:
             return list(found.values())[:k]
         want *= 4
+        # From here on, reading all clips that pass takes no longer than asking which of these do.
         if allowed is not None and want > ASKED:
             only = allowed.all
 
@@ -69,6 +70,7 @@ class ExactGallery:
         self.kind_of_row = np.array([self.kinds.index(m) for m in rows.modalities], np.int8)
         vectors_NE = unit(rows.vectors)
         self.means = _means(library, rows, vectors_NE) if gap else {}
+        # The difference of two unit vectors is no unit vector.
         for m, mean_E in self.means.items():
             own = self.kind_of_row == self.kinds.index(m)
             vectors_NE[own] = unit(vectors_NE[own] - mean_E)
@@ -101,8 +103,7 @@ class ExactGallery:
         return mask
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
-        first, last = bisect_left(self.ids, clip), bisect_right(self.ids, clip)  # they are sorted
-        rows = slice(first, last)
+        rows = slice(bisect_left(self.ids, clip), bisect_right(self.ids, clip))  # they are sorted
         modalities = np.array([self.kinds[kind] for kind in self.kind_of_row[rows]], dtype=object)
         return _by_modality(modalities, self.search.vectors_NE[rows])
 
@@ -119,6 +120,7 @@ class ApproximateGallery:
         table, conditions = self.library.table(table_name("vectors", self.name)), []
         if self.kinds - set(modalities):  # a condition that all rows meet costs a pass over them
             conditions.append(one_of("modality", modalities))
+        # More ids in a condition take longer than rows that are read in vain and left out by the caller.
         if only is not None and len(only) <= 10_000:
             conditions.append(one_of("id", sorted(only)) if only else "false")
         return nearest_approximate(table, query_E, k, probes=self.probes, where=" AND ".join(conditions) or None)

@@ -99,6 +99,7 @@ def _m3u(moments: Sequence[Listed], title: str, facts: Facts) -> str:
     """M3U with the options by which VLC plays only the moments."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(title)}"]
     for moment in moments:
+        # A picture has no length, and 0 would show it for no time.
         seconds = moment.end - moment.start or _STILL
         lines.append(f"#EXTINF:{seconds:.0f},{moment.title}{' - ' * bool(moment.text)}{_line(moment.text)}")
         if moment.end > moment.start:

@@ -25,14 +25,12 @@ from seehear.library.clip_table import ClipTable
 from seehear.library.current import frame_seconds, is_frame
 from seehear.library.tables import Clip, LibraryTables
 from seehear.search.answer import Answer, Moment
-from seehear.search.background import KINDS, OpenIndex, kind_of_text
+from seehear.search.background import KINDS, OpenIndex, kind_of_text, unwanted
 from seehear.search.calibrate import WORDS, confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters, allowed_clips
 from seehear.search.fulltext import joined, search_fulltext, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, item_of, parts_of, weight_of, words_of
-from seehear.search.unwanted import unwanted
-from seehear.types import Modality
 
 # Best rows of a channel that are considered.
 _ROWS = 2000
@@ -110,10 +108,12 @@ class MomentSearch:
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         channels = [list(self._channels(part, wanted)) for part in parts]
         found = self._by_vectors(parts, channels)
+        # Unwanted words must not find the texts that contain them.
         words = " ".join(words_of(part) for part in parts if weight_of(part) > 0).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         allowed, fitting = None, allowed_clips(self.library, filters)
         if fitting is not None:
+            # The best clips first, by their ids, which is fast; all clips of the library only if too few of these pass.
             best = nlargest(_FIRST, found, key=lambda clip: found[clip].evidence + found[clip].others)
             allowed = fitting.of({*best, *texts})
             if len(allowed.intersection(best)) < max(_DEPTH, 4 * k):
@@ -121,6 +121,7 @@ class MomentSearch:
                 found = self._by_vectors(parts, channels, allowed)
         asked |= unwanted(self.indexes, parts, gap=_GAP)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
+        # Two kinds that match are better than one: the sum orders the clips, the best kind alone gives the confidence.
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
         typed = sum(weight_of(part) for part in parts if words_of(part)) / _whole(parts)
         order = joined(evidences, {clip: typed * share for clip, (_, share) in texts.items()}, known, allowed)
@@ -156,6 +157,7 @@ class MomentSearch:
             if allowed_C is not None:
                 evidences = np.where(allowed_C[index.clips_N[rows]], evidences, -1.0)
             near = top(evidences, _ROWS)
+            # Excluded rows have negative evidence, and rows without any (exactly 0) are no match.
             near = near[evidences[near] > 0]
             values, numbers = evidences[near].tolist(), near + rows.start
             ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
@@ -210,18 +212,15 @@ class MomentSearch:
                 # Training makes likeness worse: the nearest sound is less often of the same class.
                 if like and frozen and index not in frozen:
                     continue
-                vector_E = self._vector(index, item, name, modality)
+                vector_E: np.ndarray | None
+                if name == "clip":
+                    vector_E = index.vector_of(item["clip"], modality)
+                elif name == "vectors":
+                    vector_E = item["vectors"].get(index.name, {}).get(modality)
+                else:
+                    vector_E = index.space.encode_query([item])[0]
                 if vector_E is not None and (like or name != "clip"):
                     yield index, kind, index.media(vector_E, modality, kind)
-
-    def _vector(self, index: OpenIndex, item: Mapping[str, Any], name: str, modality: Modality) -> np.ndarray | None:
-        """(E,) vector of a sound, picture, film or clip in the space of an index, or None."""
-        if name == "clip":
-            return index.vector_of(item["clip"], modality)
-        if name == "vectors":
-            vector_E: np.ndarray | None = item["vectors"].get(index.name, {}).get(modality)
-            return vector_E
-        return index.space.encode_query([item])[0]
 
     def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
         """(best text, share of the words that it contains) by clip, by full text, best first."""
