@@ -58,7 +58,7 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
         print(f"seehear: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("seehear: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("seehear: interrupted: run the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -66,7 +66,7 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
     except Exception as error:
         if (said := refusal(error)) is None or verbose:
             raise
-        print(f"seehear: {said}; once that is mended, the same command goes on where it stopped", file=sys.stderr)
+        print(f"seehear: {said}; when that is mended, run the same command again to continue", file=sys.stderr)
         return 2
     return 0
 

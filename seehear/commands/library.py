@@ -155,7 +155,12 @@ class Drop:
     def run(self) -> None:
         library = LibraryTables.open(self.library)
         for table in self.tables:
-            drop(library, table)
+            if table not in (tables := _names(library)):
+                raise unknown("table", table, tables)
+            with writing(library.uri):
+                key = _runs(library).get(table, ("", ""))[0]
+                library.drop(table)
+                library.forget(key)
         show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}", as_json=self.json)
 
 
@@ -298,16 +303,6 @@ def stored(library: LibraryTables) -> list[Stored]:
         Stored(table=name, rows=library.table(name).count_rows(), run=runs.get(name, ("", ""))[1])
         for name in _names(library)
     ]
-
-
-def drop(library: LibraryTables, table: str) -> None:
-    """Deletes a table and its entry in `about`. Its vectors can be made again from the media."""
-    if table not in (tables := _names(library)):
-        raise unknown("table", table, tables)
-    with writing(library.uri):
-        key = _runs(library).get(table, ("", ""))[0]
-        library.drop(table)
-        library.forget(key)
 
 
 def _names(library: LibraryTables) -> list[str]:

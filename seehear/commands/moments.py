@@ -69,7 +69,7 @@ class Open:
                 waits = True
                 time.sleep(1.0)
         except KeyboardInterrupt:
-            raise Interrupted("stopped; the same command goes on") from None
+            raise Interrupted("stopped: run the same command again to continue") from None
 
     def _work(self, uri: str) -> None:
         from seehear.folders.work import Work

@@ -29,7 +29,7 @@ _SHOWN = {"video": "Still", "audio": "Sound"}
 
 
 @dataclass(frozen=True)
-class GalleryItem:
+class _GalleryItem:
     """Row of a gallery, or query."""
 
     clip: str
@@ -52,10 +52,10 @@ class Example:
     rank: float
     """Rank of the first right answer, from 1; fractional for ties."""
     gallery: int
-    query: GalleryItem
-    right: GalleryItem
+    query: _GalleryItem
+    right: _GalleryItem
     """The right answer with the best rank."""
-    first: tuple[GalleryItem, ...]
+    first: tuple[_GalleryItem, ...]
 
     @property
     def found(self) -> bool:
@@ -126,13 +126,13 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *
     )
 
 
-def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str]) -> GalleryItem:
+def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str]) -> _GalleryItem:
     first = int(np.searchsorted(rows.owner, rows.owner[row]))
-    return GalleryItem(str(ids[rows.owner[row]]), modality, row - first)
+    return _GalleryItem(str(ids[rows.owner[row]]), modality, row - first)
 
 
 def _shown(
-    item: GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
+    item: _GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
 ) -> dict[str, Any]:
     clip = clips[item.clip]
     single = item.modality == "text" and item.number < len(clip.texts)

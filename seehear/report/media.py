@@ -82,12 +82,12 @@ def read_excerpts(
                 wanted.append(_Wanted((name, modality), path, clip.start, clip.end))
         else:
             excerpts[name, modality] = "the library knows no file of it"
-    for want, made in map_in_processes(excerpt, wanted, workers=workers, time_limit=_TIME_LIMIT):
+    for want, made in map_in_processes(_excerpt, wanted, workers=workers, time_limit=_TIME_LIMIT):
         excerpts[want.key] = made if isinstance(made, bytes) else f"not shown: {made}"
     return excerpts
 
 
-def excerpt(wanted: _Wanted) -> bytes:
+def _excerpt(wanted: _Wanted) -> bytes:
     """JPEG or MP3 of a window of a file; runs in a worker."""
     if not Path(wanted.path).is_file():
         raise DecodeError(f"{wanted.path} is not there any more")

@@ -99,7 +99,7 @@ def run_page(
         warnings += opened.warnings
         shown = example_section(opened, opened.vectors, report, options)
         space = shape_section(report, opened.vectors)
-        training = training_section(run, opened.space.method, opened.data)
+        training = _training_section(run, opened.space.method, opened.data)
         data = health_section(opened.library, split=report.split)
     verdict, folder = report.about.get("verdict", ""), folder or run
     files = linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"})
@@ -125,7 +125,7 @@ def run_page(
 
 
 @dataclass(frozen=True)
-class Opened:
+class _Opened:
     """Library, model and clips of an evaluation."""
 
     library: LibraryTables
@@ -147,7 +147,7 @@ class Opened:
 
 def open_evaluated(
     run: Path, report: EvaluationReport, library: LibraryTables | str | Path | None = None
-) -> tuple[Opened | None, list[str], list[str]]:
+) -> tuple[_Opened | None, list[str], list[str]]:
     """(data of the evaluation, names of the run's spaces in the report, warnings of the report). If the data cannot be
     read, there are none, and one more warning."""
     try:
@@ -167,7 +167,7 @@ def open_evaluated(
     if report.about.get("dataset_revision", "") != data_revision(data):
         warnings.append("the library has changed since the evaluation: examples and numbers may differ, evaluate again")
     spaces = list(space_names(space.method).values())
-    return Opened(opened, space, data, tuple(warnings)), spaces, list(report.warnings)
+    return _Opened(opened, space, data, tuple(warnings)), spaces, list(report.warnings)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def linked(described: Mapping[str, str]) -> Markup:
 
 
 def example_section(
-    opened: Opened,
+    opened: _Opened,
     spaces: Mapping[str, Mapping[str, Embedded]],
     report: EvaluationReport,
     options: ReportOptions,
@@ -265,7 +265,7 @@ def reproduce_section(run: Path, report: EvaluationReport) -> Markup:
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def training_section(run: Path, method: Method, data: LatentData) -> Markup:
+def _training_section(run: Path, method: Method, data: LatentData) -> Markup:
     """Curves, speed and cost of a step, from `metrics.jsonl` and the model's notes as far as they exist."""
     entries = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
     noted = read_config(model_folder(run)).get("training", {})

@@ -45,7 +45,7 @@ class Decoders:
 
     def __init__(self, workers: int, time_limit: float, *, patience: float = 20.0):
         self._patience = patience
-        self._all: list[Isolated[Job, Any]] = [Isolated(do, time_limit) for _ in range(workers)]
+        self._all: list[Isolated[Job, Any]] = [Isolated(_do, time_limit) for _ in range(workers)]
         self._free: queue.SimpleQueue[Isolated[Job, Any]] = queue.SimpleQueue()
         for worker in self._all:
             self._free.put(worker)
@@ -72,7 +72,7 @@ class Decoders:
             worker.close()
 
 
-def do(job: Job) -> Any:
+def _do(job: Job) -> Any:
     function, args = job
     return function(*args)
 

@@ -67,7 +67,7 @@ class LearnView(BaseModel):
 
 
 @dataclass(frozen=True)
-class Learned:
+class _Learned:
     """One training of this server, with its files."""
 
     folder: Path
@@ -148,11 +148,11 @@ class LibraryLearning:
             self._chosen = key, choose(library)
         return self._chosen[1]
 
-    def learnings(self) -> list[Learned]:
+    def learnings(self) -> list[_Learned]:
         """All trainings started so far, the newest first."""
-        return [Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
+        return [_Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
 
-    def last(self) -> Learned | None:
+    def last(self) -> _Learned | None:
         return next(iter(self.learnings()), None)
 
     def _verdict(self, library: LibraryTables) -> VerdictView | None:
@@ -165,7 +165,7 @@ class LibraryLearning:
         clips = {clip.id: clip for clip in clips_in_order(library, names) if clip is not None}
         return verdict_view(verdict, made=last.made, index=index, clips=clips)
 
-    def _goes_on(self, library: LibraryTables, last: Learned) -> bool:
+    def _goes_on(self, library: LibraryTables, last: _Learned) -> bool:
         """Whether the next start resumes the last training: it was stopped, and the library is unchanged."""
         # Trained and better, but stopped before its index was written.
         if last.trained:
@@ -225,7 +225,7 @@ class LibraryLearning:
             one = self.last()
             resume = one is not None and self._goes_on(library, one)
             if one is None or not resume:
-                one = Learned(self.home / datetime.now().strftime(_STAMP))
+                one = _Learned(self.home / datetime.now().strftime(_STAMP))
                 self.home.mkdir(parents=True, exist_ok=True)
                 one.data.write_text(_key(library), encoding="utf-8")
             if not one.trained:
@@ -243,7 +243,7 @@ class LibraryLearning:
         finally:
             self.stage = ""
 
-    def _index(self, one: Learned) -> None:
+    def _index(self, one: _Learned) -> None:
         """Indexes the library with the trained model; waits while another process writes an index."""
         while True:
             try:

@@ -32,7 +32,7 @@ _FRESH = 2.0  # seconds until the library's state is read again
 _TEXTS = 4096  # cached vectors of words
 
 
-class GuardedSpace(SharedSpace):
+class _GuardedSpace(SharedSpace):
     """A space that decodes files in another process, since anybody may have sent them, and caches vectors of words."""
 
     decoders: Decoders
@@ -54,7 +54,7 @@ class GuardedSpace(SharedSpace):
 @dataclass
 class OpenRun:
     name: str
-    space: GuardedSpace
+    space: _GuardedSpace
     changed: str = ""
     """Time at which the open index was last written."""
     _searcher: Searcher | None = None
@@ -98,7 +98,7 @@ class OpenRun:
 
 
 @dataclass(frozen=True)
-class Together:
+class _Together:
     """Joint search of several indexes."""
 
     made: tuple[Any, ...]
@@ -116,7 +116,7 @@ class Runs:
         self._about: dict[str, dict[str, Any]] = {}
         self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
-        self._together: Together | None = None
+        self._together: _Together | None = None
         # Two locks: models load for seconds, and the status must not wait for that.
         self._lock = threading.Lock()
         self._opening = threading.Lock()
@@ -162,7 +162,7 @@ class Runs:
                 raise Problem(409, "run_unusable", str(error), self._again(name)) from error
             return run
 
-    def together(self) -> Together:
+    def together(self) -> _Together:
         """Joint search of all usable frozen indexes and the newest trained one, refreshed when the library or an index
         has changed. Raises `Problem` if none is usable."""
         about = self._some()
@@ -191,7 +191,7 @@ class Runs:
                 search = known.search
             else:
                 search = MomentSearch(self._library, {run.name: run.space for run in runs})
-            self._together = Together(made, self._library, tuple(runs), search)
+            self._together = _Together(made, self._library, tuple(runs), search)
             return self._together
 
     def _some(self) -> dict[str, dict[str, Any]]:
@@ -208,7 +208,7 @@ class Runs:
             return known
         try:
             model = model_of(self.uri, name, about)
-            space = cast(GuardedSpace, GuardedSpace.from_pretrained(model, device=self.device))
+            space = cast(_GuardedSpace, _GuardedSpace.from_pretrained(model, device=self.device))
         except ModelGone as gone:
             raise Problem(409, "model_gone", gone.message, gone.todo) from gone
         except SeehearError as error:
@@ -216,7 +216,7 @@ class Runs:
         # Vectors of different models cannot be compared, even if their sizes are equal.
         if space.fingerprint != about.get("maker"):
             raise Problem(409, "run_unusable", f"index {name} was made by another model", self._again(name))
-        encode = super(GuardedSpace, space).encode_query
+        encode = super(_GuardedSpace, space).encode_query
         space.decoders, space.lock = self.decoders, threading.Lock()
         space.words = lru_cache(_TEXTS)(lambda text: encode([{"text": text}])[0])
         self._open[name] = OpenRun(name, space)

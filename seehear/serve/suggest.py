@@ -173,7 +173,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.clips = 0
-        self._stop = stop_words()
+        self._stop = _stop_words()
         self._counts: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._spelled: dict[str, str] = {}
@@ -196,7 +196,7 @@ class _Tally:
     def _word(self, token: str) -> str:
         """Normal form of a word; '' for a stop word, and for one that is too short or long."""
         token = max(re.split("['’]", token), key=len)  # l'eau, dog's
-        word = folded(token)
+        word = _folded(token)
         if word in self._stop or not 3 <= len(word) <= 30:
             return ""
         if word not in self._spelled or token.islower():  # not the capital at the start of a sentence
@@ -215,7 +215,7 @@ class _Tally:
 
 
 @cache
-def stop_words() -> frozenset[str]:
+def _stop_words() -> frozenset[str]:
     """English words that are no suggestion."""
     listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
     return frozenset((listed | set(_SPEECH.split())) - set(_MEANT.split()))
@@ -242,7 +242,7 @@ def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
 # -- looking up --------------------------------------------------------------------------------------------------------
 
 
-def folded(text: str) -> str:
+def _folded(text: str) -> str:
     """The text in lower case without accents."""
     if text.isascii():
         return text.lower()
@@ -256,8 +256,8 @@ class Lookup:
     def __init__(self, words: Words):
         # Spellings that differ in accents and case only are one suggestion, under the first of them.
         names: dict[str, str] = {}
-        same = _merged(*({names.setdefault(folded(text), text): found} for text, found in words.items()))
-        self._all = {folded(text): Suggestion(text=text, found=found) for text, found in same.items()}  # type: ignore
+        same = _merged(*({names.setdefault(_folded(text), text): found} for text, found in words.items()))
+        self._all = {_folded(text): Suggestion(text=text, found=found) for text, found in same.items()}  # type: ignore
         # Sorted suffixes from each word on: a prefix of any word is found by bisection.
         starts = {(key[at:], key) for key in self._all for at in (0, *(m.end() for m in re.finditer(r"\s+", key)))}
         self._starts = sorted(starts)
@@ -272,13 +272,13 @@ class Lookup:
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """Completions of the text, then of its last word; for an empty text the most frequent words of each kind."""
-        wanted = folded(typed).lstrip()
+        wanted = _folded(typed).lstrip()
         if not wanted:
             return self._frequent[:limit]
         completions = self._beginning(wanted, limit)
         head, space, last = typed.rpartition(" ")
         if space and len(last) > 1 and len(completions) < limit:
-            ends = self._beginning(folded(last), limit)
+            ends = self._beginning(_folded(last), limit)
             completions += [Suggestion(text=f"{head} {end.text}".strip(), found=end.found) for end in ends]
         return completions[:limit]
 

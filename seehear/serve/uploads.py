@@ -25,7 +25,7 @@ _KEPT = 256  # queries whose vectors are kept
 
 
 @dataclass(frozen=True)
-class Uploaded:
+class _Uploaded:
     id: str
     models: dict[str, str]
     """{run: fingerprint of its space} of the runs it was sent for."""
@@ -56,7 +56,7 @@ class Uploads:
     def __init__(self, decoders: Decoders, *, megabytes: float, seconds: float):
         self.decoders, self.limit, self.seconds = decoders, int(megabytes * 1e6), seconds
         self.folder = tempfile.TemporaryDirectory(prefix="seehear-")
-        self._known: OrderedDict[str, Uploaded] = OrderedDict()
+        self._known: OrderedDict[str, _Uploaded] = OrderedDict()
         self._lock = threading.Lock()
 
     async def receive(self, body: AsyncIterable[bytes], length: str | None) -> Path:
@@ -80,7 +80,7 @@ class Uploads:
             raise
         return Path(name)
 
-    def encode(self, path: Path, runs: Sequence[OpenRun]) -> Uploaded:
+    def encode(self, path: Path, runs: Sequence[OpenRun]) -> _Uploaded:
         """The file's vectors in each run that knows one of its modalities. Raises `Problem` if none does."""
         try:
             facts = self.decoders(decoders.look, str(path))
@@ -94,14 +94,14 @@ class Uploads:
         }
         models = {run.name: run.space.fingerprint for run in runs}
         # An id that cannot be guessed: no client can search with another one's file.
-        made = Uploaded(secrets.token_urlsafe(12), models, facts, seconds, by_run)
+        made = _Uploaded(secrets.token_urlsafe(12), models, facts, seconds, by_run)
         with self._lock:
             self._known[made.id] = made
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return made
 
-    def get(self, name: str, runs: Sequence[OpenRun]) -> Uploaded:
+    def get(self, name: str, runs: Sequence[OpenRun]) -> _Uploaded:
         with self._lock:
             upload = self._known.get(name)
         if upload is None or any(upload.models.get(run.name) != run.space.fingerprint for run in runs):
