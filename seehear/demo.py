@@ -216,7 +216,8 @@ def _rank(question: Question, searcher: MomentSearch, kinds: Sequence[str], filt
     """Rank of the first right hit, infinity for none."""
     try:
         hits = searcher.search(question.words, k=_DEPTH, kinds=kinds, filters=filters).hits
-    except SeehearError:  # no index compares words in this way
+    except SeehearError:
+        # No index compares words in this way.
         return np.inf
     return next((n for n, hit in enumerate(hits, start=1) if question.right(hit)), np.inf)
 

@@ -67,7 +67,8 @@ class _Gather(torch.autograd.Function):
         sizes = [s.stop - s.start for s in shares]
         if rows.shape[0] != sizes[rank()]:
             raise ValueError(f"rank {rank()} must hold {sizes[rank()]} of {total} rows; got {rows.shape[0]}")
-        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))  # collectives want the same shape on every rank
+        # Collectives need the same shape on every rank.
+        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
         padded[: rows.shape[0]] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 else:
     try:
         from jaxtyping import Bool, Float, Int
-    except ModuleNotFoundError:  # a bare training node: annotations then say the type and not the shape
+    except ModuleNotFoundError:
+        # A bare training node: annotations then give the type and not the shape.
 
         class _Shapeless:
             def __class_getitem__(cls, item: tuple[Any, str]) -> Any:

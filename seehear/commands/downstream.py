@@ -179,7 +179,8 @@ class Generate:
         if not query and not self.learn:
             raise SeehearError("nothing to paint: give --audio, --text or --image")
         known = read_config(model_folder(self.run_folder))["encoders"] if self.run_folder.is_dir() else ()
-        for kind in query:  # before a painter is learned, which takes minutes
+        # Checked before a painter is learned, which takes minutes.
+        for kind in query:
             if known and KINDS[kind] not in known:
                 raise SeehearError(
                     f"--{kind}: {self.run_folder} was trained without {KINDS[kind]}, on {', '.join(known)}"

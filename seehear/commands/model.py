@@ -250,7 +250,8 @@ class Compare:
             f"{counted(len(compared), 'task')}, behind in {behind}; "
             f"{len(compared) - ahead - behind} cannot be told apart (95 % intervals)"
         )
-        for task, own in found.items():  # the main measure of each task, and R@1 and R@10 of retrieval
+        # The main measure of each task, and R@1 and R@10 of retrieval.
+        for task, own in found.items():
             for name in [n for n in (*dict.fromkeys(MAIN.values()), "R@1", "R@10") if n in own]:
                 print(f"{task:24} {name:8} {own[name]}")
 

@@ -87,7 +87,8 @@ class Open:
     def _show(self, what: str, address: str) -> None:
         token = f"?token={quote(self.config.token, safe='')}" if self.config.token else ""
         say(f"{what} {address}{token}")
-        if self.browser and not token:  # every user sees the arguments of a process, the browser's too
+        # Every user sees the arguments of a process, the browser's too.
+        if self.browser and not token:
             webbrowser.open(address)
 
 
@@ -145,7 +146,8 @@ class Find(QueryOptions):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
-        library = LibraryTables.create(uri)  # the time may have ended before there was a whole one
+        # Created: the time may have ended before there was a whole library.
+        library = LibraryTables.create(uri)
         if done and not library.count_clips():
             files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' lists the reasons"
             raise SeehearError(f"nothing to search in {self.folder}: {files} cannot be read; {why}")

@@ -133,7 +133,8 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
         answer = Answer(found["query"], hits, found["indexed"], found["clips"])
         return _Served(answer, behind, progress is not None and progress["state"] != "ready")
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
-        return None  # the command then does the work itself
+        # The command does the work itself.
+        return None
 
 
 def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -115,7 +115,8 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *
     items = [_shown(i, clips, media, f"{n}.", scored=scored) for n, i in enumerate(example.first, start=1)]
     if not any(item.right for item in example.first):
         right = _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=scored)
-        items.insert(0, right | {"marked": False})  # its heading says that it is right
+        # Its heading says already that it is right.
+        items.insert(0, right | {"marked": False})
     return render(
         "example.html",
         found=example.found,

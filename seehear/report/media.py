@@ -19,7 +19,8 @@ from seehear.library.workers import map_in_processes
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.report.page import part
 
-if TYPE_CHECKING:  # types.py imports torch, which the reading processes do not need
+# types.py imports torch, which the reading processes do without.
+if TYPE_CHECKING:
     from seehear.types import Modality
 
 SECONDS = 4.0

@@ -73,7 +73,8 @@ def retrieval_section(report: EvaluationReport, own: Sequence[str], *, training:
     if not rows:
         return Markup()
     compared: dict[str, Comparison | None] = {}
-    for row in rows:  # the run minus the best closed form, query by query
+    # The run minus the best closed form, query by query.
+    for row in rows:
         task, compared[row.run.task] = row.run.task, None
         if row.closed is not None and _DECIDED in row.run.per_query and len(row.run.keys):
             both = compare_reports(report, report, task, model_a=row.closed.model, model_b=row.run.model)
@@ -215,7 +216,8 @@ def shape_section(report: EvaluationReport, spaces: Mapping[str, Mapping[Modalit
     for name, vectors in spaces.items():
         for p, q in combinations(vectors, 2):
             true, false = _similarities(vectors[p], vectors[q])
-            if len(true) < 2:  # a single clip has no false pair
+            # A single clip has no false pair.
+            if len(true) < 2:
                 continue
             mean = f"mean cosine {true.mean():.2f}; false pairs {false.mean():.2f}"
             series = [(f"true pairs ({len(true):,})", true), (f"false pairs ({len(false):,})", false)]
@@ -241,7 +243,8 @@ def _similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     """(cosines of true pairs, of false pairs), one vector per clip, of at most a thousand evenly spaced clips."""
     one, other = x.one_each(), y.one_each()
     shared = np.intersect1d(one.owner, other.owner)
-    if len(shared) > _MOST:  # evenly spaced, not drawn: the same page every time
+    # Evenly spaced and not drawn at random: the page is the same every time.
+    if len(shared) > _MOST:
         shared = shared[np.linspace(0, len(shared) - 1, _MOST).astype(int)]
     a, b = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
     scores = a @ b.T
@@ -279,6 +282,7 @@ def _confusions(result: TaskResult) -> dict[str, Any]:
         clips = total[true]
         counts = {said: count[true, said] for said in classes}
         cells = [{"said": said, "clips": n, "share": n / (clips or 1)} for said, n in counts.items()]
-        right = percent(counts[true] / clips) if clips else "-"  # a class may occur among the answers only
+        # A class may occur among the answers only.
+        right = percent(counts[true] / clips) if clips else "-"
         heat.append({"label": true, "cells": cells, "clips": clips, "right": right})
     return {"classes": classes, "heat": heat}

@@ -53,7 +53,8 @@ def write_protocol(run: str | Path, found: ProtocolReport, options: ReportOption
 def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> str:
     report, wanted = found.report, found.wanted
     opened, own, warnings = None, report.models()[:1], list(report.warnings)
-    if wanted.kind != "localisation":  # its clips are too many for memory
+    # The clips of a localisation protocol are too many for memory.
+    if wanted.kind != "localisation":
         opened, own, warnings = open_evaluated(run, report)
     examples = space = data = NONE
     if opened is not None:

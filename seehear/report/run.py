@@ -291,7 +291,8 @@ def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
     """(floating-point operations, rows) of a training step, forward and backward, on the given clips. None for a method
     with towers for media, which latents bypass, and for fewer than two clips with two modalities."""
     data = data.joined()
-    rows = min(_ROWS, len(data)) // 2 * 2  # an even number; 0 for a single clip
+    # An even number of rows; 0 for a single clip.
+    rows = min(_ROWS, len(data)) // 2 * 2
     if type(method).encode is Method.encode or not rows:
         return None
     # A copy: counting runs a step, which changes buffers and gradients.

@@ -23,7 +23,8 @@ def behind(library: LibraryTables, name: str) -> str:
     # In Arrow: a million ids as Python objects would take seconds.
     missing = ids.filter(pc.invert(pc.is_in(ids, value_set=indexed))).to_pylist()
     count = len(set(missing) - not_encodable(library.rejects())) if missing else 0
-    if about.get("read") != versions(library):  # reading all clips takes seconds of a large library
+    # Reading all clips takes seconds of a large library.
+    if about.get("read") != versions(library):
         count += _changed(library, name)
     if not count:
         return ""

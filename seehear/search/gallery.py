@@ -103,7 +103,8 @@ class ExactGallery:
         return mask
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
-        rows = slice(bisect_left(self.ids, clip), bisect_right(self.ids, clip))  # they are sorted
+        # Rows are stored sorted by clip.
+        rows = slice(bisect_left(self.ids, clip), bisect_right(self.ids, clip))
         modalities = np.array([self.kinds[kind] for kind in self.kind_of_row[rows]], dtype=object)
         return _by_modality(modalities, self.search.vectors_NE[rows])
 
@@ -118,7 +119,8 @@ class ApproximateGallery:
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
         table, conditions = self.library.table(table_name("vectors", self.name)), []
-        if self.kinds - set(modalities):  # a condition that all rows meet costs a pass over them
+        # A condition that all rows meet would cost a pass over them.
+        if self.kinds - set(modalities):
             conditions.append(one_of("modality", modalities))
         # More ids in a condition take longer than rows that are read in vain and left out by the caller.
         if only is not None and len(only) <= 10_000:

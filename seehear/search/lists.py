@@ -105,7 +105,8 @@ def _m3u(moments: Sequence[Listed], title: str, facts: Facts) -> str:
         if moment.end > moment.start:
             lines.append(f"#EXTVLCOPT:start-time={moment.start:.3f}")
             lines.append(f"#EXTVLCOPT:stop-time={moment.end:.3f}")
-        lines.append(_address(moment.file))  # a URL, as names may contain a line break
+        # A URL and not a path, which may contain a line break.
+        lines.append(_address(moment.file))
     return "\n".join(lines) + "\n"
 
 
@@ -118,7 +119,8 @@ def _csv(moments: Sequence[Listed], title: str, facts: Facts) -> str:
         # A spreadsheet would run such text as a formula.
         text = f"'{moment.text}" if moment.text.startswith(("=", "+", "-", "@", "\t", "\r")) else moment.text
         writer.writerow([rank, printable(moment.file), *times, moment.kind, text])
-    return "\ufeff" + out.getvalue()  # without the mark, Excel reads umlauts as Latin-1
+    # Without this mark, Excel reads umlauts as Latin-1.
+    return "\ufeff" + out.getvalue()
 
 
 def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
@@ -170,7 +172,8 @@ class _Timeline:
         rate = self._nominal(facts.fps or self.rate)
         try:
             begin = otio.opentime.from_timecode(facts.timecode, rate)
-        except ValueError:  # empty, or no time code
+        except ValueError:
+            # Most files have no time code, and some an invalid one.
             begin = otio.opentime.RationalTime(0, rate)
         begin = otio.opentime.RationalTime(round(begin.value * self.rate / rate), self.rate)
         whole = otio.opentime.TimeRange(begin, self.time(facts.seconds)) if facts.seconds else None

@@ -308,7 +308,8 @@ class MomentSearch:
     def _why_nothing(self, parts: Sequence[Part]) -> str:
         uri, has = self.library.uri, sorted({m for i in self.indexes for m in i.space.modalities} - {"image"})
         if all(words_of(part) for part in parts):
-            preset = "light" if "video" in has else "strong"  # no packaged encoder compares words with sounds
+            # No packaged encoder compares words with sounds.
+            preset = "light" if "video" in has else "strong"
             return (
                 f"no words can be compared with {uri}: it has no text, and no encoder with a tower for words. Encode "
                 f"it with one ('seehear encode {uri} --preset {preset}'), or search by --audio, --image, --video or "

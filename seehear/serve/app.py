@@ -59,10 +59,12 @@ def create_app(
         title="seehear",
         version=version("seehear"),
         description="Search a library by what is seen, heard and said.",
-        docs_url=None,  # both would load a viewer from the network
+        # Both pages would load a viewer from the network.
+        docs_url=None,
         redoc_url=None,
         lifespan=living,
-        telemetry={"auto_configure": False},  # nothing is sent anywhere, whatever the environment says
+        # Nothing is sent anywhere, whatever the environment says.
+        telemetry={"auto_configure": False},
         responses={code: {"model": schema.ProblemAnswer} for code in _REFUSED},
     )
     app.state.seehear = state  # routes get it through `params.ServerState`
@@ -213,7 +215,8 @@ async def _refusal(_: Request, error: Exception) -> Response:
             first = error.errors()[0]
             problem = Problem(422, "request", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         case ClientDisconnect():
-            return Response(status_code=400)  # nobody is left to read it
+            # Nobody is left to read an answer.
+            return Response(status_code=400)
         case _:
             problem = Problem(422, "query", str(error))
     return JSONResponse(problem.plain(), status_code=problem.status)

@@ -60,7 +60,8 @@ class ServeConfig:
             object.__setattr__(self, "token", os.environ.get("SEEHEAR_TOKEN", ""))
         if self.token and len(self.token) < MIN_TOKEN:
             raise SeehearError(f"the token has {len(self.token)} characters: use {MIN_TOKEN} at least")
-        if not (self.token.isascii() and self.token.isprintable()):  # it is sent in a header
+        # It is sent in a header.
+        if not (self.token.isascii() and self.token.isprintable()):
             raise SeehearError("the token must be one line of ASCII characters, such as 'openssl rand -hex 16' prints")
         if not self.token and not is_loopback(self.host):
             raise SeehearError(f"other machines reach {self.host}: that needs a token (--token-file or SEEHEAR_TOKEN)")

@@ -120,7 +120,8 @@ def peaks(path: str, start: float, end: float) -> list[float]:
     if waveform is None:
         raise DecodeError(f"{path}: no sound there")
     largest_P = np.array([part.max(initial=0.0) for part in np.array_split(np.abs(waveform), PEAKS)])
-    return [round(float(x), 3) for x in largest_P / max(float(largest_P.max()), 1e-6)]  # silence stays 0
+    # The floor keeps silence at 0.
+    return [round(float(x), 3) for x in largest_P / max(float(largest_P.max()), 1e-6)]
 
 
 def preview(video: str, audio: str, start: float, end: float, out: str) -> None:

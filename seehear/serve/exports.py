@@ -129,7 +129,8 @@ def _cut(state: State, moment: Listed) -> BinaryIO:
         raise Problem(422, "broken", message) from error
     finally:
         path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.part").unlink(missing_ok=True)  # left by a killed process
+        # The unfinished file of a killed process.
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)
 
 
 def _download(state: State, moment: Listed) -> StreamingResponse:
@@ -172,7 +173,8 @@ class _Sink:
 def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
     """Chunks of a ZIP of the clips, cut one by one. Clips that cannot be cut are listed in a text file at the end."""
     sink, failed = _Sink(), []
-    with ZipFile(sink, "w", ZIP_STORED) as archive:  # films are already compressed
+    # Stored, not deflated: films are compressed already.
+    with ZipFile(sink, "w", ZIP_STORED) as archive:
         for name, moment in named.items():
             try:
                 file = _cut(state, moment)
@@ -180,7 +182,8 @@ def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
                 failed.append(f"{name}: {problem.message}\n")
                 continue
             info = ZipInfo(name)
-            info.file_size = file.seek(0, 2)  # above 2 GB another header is needed
+            # Known before writing: an entry above 2 GB has another header.
+            info.file_size = file.seek(0, 2)
             file.seek(0)
             with archive.open(info, "w") as entry:
                 for chunk in _chunks(file):

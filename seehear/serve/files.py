@@ -101,7 +101,8 @@ class DiskCache:
         try:
             with own:
                 if path.exists():
-                    os.utime(path)  # the order of deletion is by modification time: access times are often off
+                    # Files are deleted by modification time: access times are often off.
+                    os.utime(path)
                 else:
                     make(path)
                     self._trim()
@@ -113,7 +114,8 @@ class DiskCache:
     def _trim(self) -> None:
         with self._lock:
             self._made += 1
-            if self._made % _CHECK_EVERY:  # listing a large folder takes longer than making a file
+            # Listing a large folder takes longer than making a file.
+            if self._made % _CHECK_EVERY:
                 return
             files = sorted((f for f in self.folder.iterdir() if f.is_file()), key=lambda f: f.stat().st_mtime)
             size = sum(f.stat().st_size for f in files)

@@ -132,7 +132,8 @@ def heard(state: ServerState, file: FileParam) -> Heard:
     clips = _clips(state.runs.library, file)
     try:
         search = state.runs.together().search
-    except Problem:  # nothing is indexed yet
+    except Problem:
+        # Nothing is indexed yet.
         return Heard(sounds=[])
     return Heard(sounds=named_sounds(search, clips))
 

@@ -93,7 +93,8 @@ class Shelves:
                     films = list(_films(library))
                     self._lists = {order: _film_list(library, version, films, order) for order in ("date", "folder")}
                     self._due = time.monotonic() + _PAUSE * (time.monotonic() - began)
-                self._library = library  # the same object is the same snapshot
+                # The same object is the same snapshot: comparing objects is enough to see that nothing changed.
+                self._library = library
             return self._lists[by]
 
 
@@ -133,7 +134,8 @@ def _films(library: LibraryTables) -> Iterable[FilmEntry]:
     files: dict[str, list[_ClipRow]] = {}
     rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
     for id, source, audio, start, end, seen, heard in zip(*(rows[name].to_pylist() for name in _COLUMNS), strict=True):
-        if seen or heard:  # no row of text alone
+        # Rows of text alone have no file.
+        if seen or heard:
             files.setdefault(source or audio, []).append(_ClipRow(id, start, end, seen))
     problems, aside = _problems(rejects, files)
     for name, clips in files.items():
@@ -219,7 +221,8 @@ def _film_list(library: LibraryTables, version: str, films: Sequence[FilmEntry],
         return (film.folder if by == "folder" else month), by
 
     found = sorted(films, key=place)
-    counts = Counter(map(group, found))  # a Counter keeps the order of the list
+    # A Counter keeps the order in which the list names its groups.
+    counts = Counter(map(group, found))
     return FilmList(
         version=version,
         root=PurePosixPath(library.roots().get("", "").replace("\\", "/")).name,

@@ -36,7 +36,8 @@ from seehear.train.files import has_model
 from seehear.train.log import read_metrics
 
 _STAMP = "%Y-%m-%d-%H%M%S"
-_TRIED = ("--seconds", "30", "--steps-measured", "5")  # arguments of `seehear plan`: enough to tell minutes from hours
+# Arguments of `seehear plan`: enough to tell minutes from hours.
+_TRIED = ("--seconds", "30", "--steps-measured", "5")
 _BUSY = "is being written by another process"
 _BUSY_NOW = "this machine is too busy now"
 _AGAIN = 5.0  # seconds between attempts to write the index
@@ -128,7 +129,8 @@ class LibraryLearning:
             state = "stopped"
         if choice.recipe and not self.stage:
             cost = self.cost(library, choice.recipe)
-        fewest = round(1.3 * FEWEST_TRAINING, -1)  # `prepare` sets a fifth of the clips aside
+        # `prepare` sets a fifth of the clips aside.
+        fewest = round(1.3 * FEWEST_TRAINING, -1)
         needed = f"{fewest:.0f} clips with picture and sound, or with words of your own"
         return LearnView(
             state=state,
@@ -181,7 +183,8 @@ class LibraryLearning:
         sizes = [library.table(table).count_rows() for table in input_tables(library)]
         key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
         with self._lock:
-            if key not in self._costs and None not in self._costs.values():  # one estimate at a time
+            # One estimate at a time: two would slow, and so mislead, each other.
+            if key not in self._costs and None not in self._costs.values():
                 self._costs[key] = None
                 threading.Thread(target=self._estimate, args=(key, name), daemon=True).start()
             return self._costs.get(key)
@@ -191,7 +194,8 @@ class LibraryLearning:
 
         def make(out: Path) -> None:
             planned = json.loads(self._estimating.run(words))["recipes"][0]
-            if planned["why_not"]:  # not cached: there may be more memory, or time, another day
+            # Not cached: there may be more memory, or time, another day.
+            if planned["why_not"]:
                 raise SeehearError(_BUSY_NOW if planned["unmeasured"] else planned["why_not"])
             write(out, json.dumps(planned).encode())
 
@@ -237,7 +241,8 @@ class LibraryLearning:
                         self.stage = "indexing"
                 self._index(one)
         except Interrupted:
-            pass  # the view reports it as stopped
+            # The view reports it as stopped.
+            pass
         except (SeehearError, OSError) as error:
             self.problem = str(error)
         finally:
@@ -304,6 +309,7 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
     total, first = (int(number.replace(",", "")) for number in starts[-1])
     done = int(entries[-1]["step"])
     # Times of the files, since the log has none.
-    taken = metrics.stat().st_mtime - began.stat().st_mtime  # a resumed run writes its settings again
+    # A resumed run writes its settings again, so this is the time of its last start.
+    taken = metrics.stat().st_mtime - began.stat().st_mtime
     left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
     return done, total, left

@@ -75,7 +75,8 @@ class OpenRun:
     def encode_text(self, text: str) -> np.ndarray:
         if "text" not in self.space.modalities:
             raise Problem(422, "no_text", f"run {self.name} has no words: ask with a sound or a picture")
-        return self.space.encode_query([{"text": text}])[0]  # never a path or an address
+        # As {"text"}: words are never opened as a path or an address.
+        return self.space.encode_query([{"text": text}])[0]
 
     def encode_file(self, path: str, kind: str, seconds: float, modalities: Sequence[str]) -> dict[str, np.ndarray]:
         """One vector for each modality of a file that this space knows."""
@@ -92,7 +93,8 @@ class OpenRun:
             try:
                 vectors[m] = self.space.encode([item])[0]
             except (DecodeError, WorkerDied) as error:
-                if m == known[-1] and not vectors:  # pictures or sound alone are enough to search with
+                # Pictures or sound alone are enough to search with.
+                if m == known[-1] and not vectors:
                     raise broken(error, path) from error
         return vectors
 
@@ -134,7 +136,8 @@ class Runs:
     def about(self) -> dict[str, dict[str, Any]]:
         """Facts about the indexes, newest first."""
         with self._lock:
-            if time.monotonic() - self._looked > _FRESH:  # other processes write while this one runs
+            # Other processes write while this one runs.
+            if time.monotonic() - self._looked > _FRESH:
                 self._library = LibraryTables.open(self.uri)
                 self._folders = Folders(self._library, self._library.roots(), self.media)
                 about = indexes(self._library)
@@ -170,7 +173,8 @@ class Runs:
             return known
         unusable: Problem | None = None
         with self._opening:
-            known, runs = self._together, []  # read again: another thread may have opened it meanwhile
+            # Read again: another thread may have opened it meanwhile.
+            known, runs = self._together, []
             for name in asked_together(about):
                 try:
                     run = self._run(name, about[name])
@@ -179,7 +183,8 @@ class Runs:
                     continue
                 if "text" not in run.space.modalities or about[name].get("background"):
                     runs.append(run)
-                else:  # indexing writes the calibration last
+                else:
+                    # Indexing writes the calibration last.
                     message = f"index {name} is not calibrated yet"
                     unusable = Problem(409, "run_unusable", message, self._again(name))
             if not runs:

@@ -126,7 +126,8 @@ class State:
             todo = f"seehear prepare FOLDER --library {library.uri}"
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
         elif not runs:
-            try:  # the refusal of a search says what to do
+            # The refusal of a search says what to do.
+            try:
                 self.runs.together()
             except Problem as unusable:
                 problem = unusable
@@ -329,7 +330,8 @@ class State:
                 continue
             try:
                 own = things_in(vectors_NE[known_N], of_N[known_N], names, run.space.encode_query, calibration, kind)
-            except SeehearError:  # no encoder of words here: the map is drawn without such names
+            except SeehearError:
+                # No encoder of words on this machine: the map is drawn without such names.
                 return {}
             found |= {cluster: named for cluster, named in own.items() if not found.get(cluster)}
         return found

@@ -103,7 +103,8 @@ class LibraryVocabulary:
                 self._counting = self._state.background.submit(self._count, key)
             first = self._counting if self._key is None else None
         if first is not None:
-            with suppress(TimeoutError):  # the next letter typed may get them
+            # Typing goes on meanwhile, and the next letter may get them.
+            with suppress(TimeoutError):
                 first.result(timeout=_WAIT)
         return self._lookup
 
@@ -111,7 +112,8 @@ class LibraryVocabulary:
         began, library = time.monotonic(), self._state.runs.library
         self._lookup = Lookup(words := self._kept("words", key[:2], lambda: library_words(library)))
         if key[2]:
-            with suppress(Problem, SeehearError):  # no usable index: a search says why
+            # No usable index: a search says why.
+            with suppress(Problem, SeehearError):
                 search = self._state.runs.together().search
                 seen = self._kept("seen", key, lambda: seen_words(search.indexes, self._state.closing))
                 self._lookup = Lookup(_merged(words, seen))
@@ -186,7 +188,8 @@ class _Tally:
         for part in (part for line in lines for part in _BREAK.split(line)):
             own = [self._word(token) for token in _TOKEN.findall(part)]
             words.update(own)
-            pairs.update(pair for pair in pairwise(own) if all(pair))  # not across a stop word
+            # Not across a stop word, which is ''.
+            pairs.update(pair for pair in pairwise(own) if all(pair))
         self._counts.update(words - {""})
         self._pairs.update(pairs)
         if len(self._pairs) > _MANY:
@@ -199,7 +202,8 @@ class _Tally:
         word = _folded(token)
         if word in self._stop or not 3 <= len(word) <= 30:
             return ""
-        if word not in self._spelled or token.islower():  # not the capital at the start of a sentence
+        # Rather 'dog' than the 'Dog' of the start of a sentence.
+        if word not in self._spelled or token.islower():
             self._spelled[word] = token
         return word
 
@@ -263,7 +267,8 @@ class Lookup:
         self._starts = sorted(starts)
         columns = []
         for kind in _KINDS:
-            least = 1 if kind in ("label", "seen") else 2  # what is said or written only once is left out
+            # Words that are said or written only once are left out.
+            least = 1 if kind in ("label", "seen") else 2
             counts = {key: word.found.get(kind, 0) for key, word in self._all.items()}
             own = [(-count, key) for key, count in counts.items() if count >= least]
             columns.append([key for _, key in heapq.nsmallest(MOST, own)])

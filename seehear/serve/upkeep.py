@@ -28,7 +28,8 @@ from seehear.search.index import input_tables
 from seehear.serve.runs import Runs
 
 _PROGRAM = [sys.executable, "-m", "seehear"]
-_NICE = 10  # searches have priority over background work
+# Searches have priority over background work.
+_NICE = 10
 _SECONDS = 20.0  # for a command to save its state
 LOOK = 15.0
 """Seconds between two looks. A library that changed between them is still being written, perhaps with its index."""
@@ -59,10 +60,12 @@ class Commands:
                     stdout=subprocess.PIPE,
                     stderr=messages or subprocess.PIPE,
                     encoding="utf-8",
-                    env=os.environ | {"PYTHONUTF8": "1"},  # Windows has another default
+                    # Windows has another default encoding.
+                    env=os.environ | {"PYTHONUTF8": "1"},
                     start_new_session=True,
                 )
-        with suppress(OSError, AttributeError):  # it may have ended; Windows has no setpriority
+        # The process may have ended; Windows has no setpriority.
+        with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
         out, errors = process.communicate()
         if process.returncode == 0:
@@ -128,7 +131,8 @@ class CatchUp:
             except Interrupted:
                 return
             except (SeehearError, OSError, RuntimeError):
-                continue  # the library is being written or away: the next look may succeed
+                # The library is being written or away: the next look may succeed.
+                continue
             finally:
                 self.line = ""
 
@@ -199,7 +203,8 @@ class Applying:
     def _try(self) -> bool:
         library = LibraryTables.open(self._uri)
         try:
-            with writing(self._uri, "texts", patience=0.0):  # an answer waits for this: never for the lock
+            # An answer waits for this: never for the lock.
+            with writing(self._uri, "texts", patience=0.0):
                 self._stale.update(settle_edits(library))
             self._done()
             if self._stale and FULLTEXT in library.tables():

@@ -75,7 +75,8 @@ class Uploads:
                     file.write(part)
             if not size:
                 raise Problem(422, "empty", "the file is empty")
-        except BaseException:  # also a cancelled request
+        except BaseException:
+            # Also a cancelled request, which is no `Exception`.
             os.unlink(name)
             raise
         return Path(name)
@@ -90,7 +91,8 @@ class Uploads:
         fitting = [run for run in runs if set(facts.modalities) & set(run.space.modalities)]
         by_run = {
             run.name: run.encode_file(str(path), facts.kind, seconds, facts.modalities)
-            for run in fitting or runs[:1]  # the first one reports why
+            # The first run reports why no run fits.
+            for run in fitting or runs[:1]
         }
         models = {run.name: run.space.fingerprint for run in runs}
         # An id that cannot be guessed: no client can search with another one's file.

@@ -25,7 +25,8 @@ _FOUND = {
 # Number of held-out clips below which first places are counted; of queries that a reported direction needs
 _FEW, _ASKED = 50, 5
 _LEVEL = 0.005  # least share of searches that is reported as a difference
-_KEPT_BYTES = 36  # per parameter on disk: two checkpoints with optimiser state and best weights, and the model
+# Bytes per parameter on disk: two checkpoints with optimiser state and best weights, and the model.
+_KEPT_BYTES = 36
 _VECTOR_BYTES = 8  # per dimension of a clip in the index, seen and heard
 
 
@@ -70,7 +71,8 @@ def is_better(verdict: Mapping[str, Any]) -> bool:
 def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Mapping[str, Clip]) -> VerdictView:
     """A saved verdict as the page shows it. `index`: name of the run's index, '' if there is none yet."""
     better = is_better(verdict)
-    if not {"models", "asked", "gain"} <= verdict.keys():  # nothing to compare with, or of another version
+    # Nothing to compare with, or a verdict of another version.
+    if not {"models", "asked", "gain"} <= verdict.keys():
         headline = "Learned. There were too few clips to set aside, so nothing says how much it helps."
         none: dict[str, Any] = {"lines": [], "directions": [], "earlier": [], "later": []}
         return VerdictView(made=made, index=index, better=True, headline=headline, first=False, chance=0.0, **none)
