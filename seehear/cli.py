@@ -61,9 +61,11 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
         print("seehear: interrupted: run the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # `| head` has read enough. Python flushes once more at its end, and would complain on standard error.
         sys.stderr.close()
         return 0
     except Exception as error:
+        # An error that no user can mend is a fault of seehear: its traceback is what a report needs.
         if (said := refusal(error)) is None or verbose:
             raise
         print(f"seehear: {said}; when that is mended, run the same command again to continue", file=sys.stderr)

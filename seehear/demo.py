@@ -191,6 +191,7 @@ def _ask(searcher: MomentSearch, asked: Sequence[Question]) -> tuple[list[Score]
 def score(way: str, searcher: MomentSearch, asked: Sequence[Question]) -> Score:
     """Score of the questions of one way among the moments of that way; of `ANY` among all moments."""
     own = [q for q in asked if (q.way != "heard" if way == ANY else q.way == way)]
+    # Sounds of films were learned from; sounds without a film are the test.
     filters = Filters(source=_SOUNDS) if way == "heard" else None
 
     def can_match(clip: Clip) -> bool:

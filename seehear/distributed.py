@@ -121,6 +121,7 @@ def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank."""
     if world_size() == 1:
         return flag
+    # NCCL reduces tensors of its cards only, Gloo those of the CPU.
     on = device() if dist.get_backend() == "nccl" else torch.device("cpu")
     flags = torch.tensor(int(flag), device=on)
     dist.all_reduce(flags, op=dist.ReduceOp.MAX)
@@ -132,6 +133,7 @@ def is_lost(error: BaseException) -> bool:
     if not dist.is_initialized() or not isinstance(error, RuntimeError):
         return False
     said = ("closed by peer", "reset by peer", "Broken pipe", "Timed out", "timed out", "remote process exited")
+    # Gloo raises a plain RuntimeError, which only its words tell apart.
     return isinstance(error, dist.DistError) or any(words in str(error) for words in said)
 
 

@@ -94,6 +94,7 @@ def diagnose(library: str = "", *, device: str = "auto") -> _Diagnosis:
 
 
 def _tried(name: str, trial: Callable[[], str], todo: str) -> _Check:
+    # Any error: what is broken here may break in any way, and the other checks must still run.
     try:
         return _Check(name, "ok", trial())
     except Exception as error:
@@ -134,6 +135,7 @@ def _devices() -> Iterator[_Check]:
 
 def _extras() -> Iterator[_Check]:
     for extra, modules in EXTRAS.items():
+        # Looked for and not imported: some take seconds.
         lacking = [module for module in modules if find_spec(module) is None]
         if lacking:
             yield _Check(f"extra [{extra}]", "missing", f"no {', '.join(lacking)}", f"pip install 'seehear[{extra}]'")

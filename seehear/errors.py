@@ -103,6 +103,7 @@ def require(module: str, extra: str = "") -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
+        # The package is there and lacks one of its own: installing it again would not help.
         if missing.name != module.split(".")[0]:
             raise
         package = f"seehear[{extra}]" if extra else "seehear"

@@ -131,6 +131,7 @@ class StatusLine:
         if self._quiet or (not now and time.monotonic() - self._said < (0.2 if self._terminal else _EVERY)):
             return
         line = self.text()
+        # One column is left free: a line that fills the terminal wraps, and could not be written over.
         if self._terminal:
             print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
         elif line != self._last:
@@ -219,6 +220,7 @@ def stop_requests() -> Iterator[StopRequest]:
     usual = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, _: FrameType | None) -> None:
+        # The usual handler is set again, so that a second Ctrl-C ends a run that does not stop.
         request.name = signal.Signals(number).name
         signal.signal(number, usual[signal.Signals(number)])
 

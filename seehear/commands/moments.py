@@ -56,6 +56,7 @@ class Open:
         uri = self.library or library_of(self.folder)
         waits = False
         try:
+            # Asked again each second: the process that keeps the library may end, or begin to serve.
             while True:
                 with keeper(uri) as alone:
                     if alone:
@@ -75,6 +76,7 @@ class Open:
         from seehear.folders.work import Work
         from seehear.serve.server import serving
 
+        # Before the server starts: it opens an existing library.
         with writing(uri):
             LibraryTables.create(uri)
         work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
@@ -127,6 +129,7 @@ class Find(QueryOptions):
             raise SeehearError(f"no folder {self.folder}{near(self.folder)}")
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
+        # Saved clips would be found by the next search.
         if self.save is not None and self.save.resolve().is_relative_to(self.folder.resolve()):
             raise SeehearError(
                 f"--save {self.save} is inside {self.folder} and would be searched too: choose another folder"

@@ -69,6 +69,7 @@ class Example:
 
 def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
     """Places of at most `count` queries from the best rank to the worst, more of them among the worse."""
+    # Ties are ordered by a hash of their names: by the order of the library, most would be of one recording.
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i], digest("example", names[i])))
     if count >= len(order):
         return np.array(order)

@@ -54,6 +54,7 @@ class Excerpts:
         excerpt = self.excerpts.get(key, "not read")
         if isinstance(excerpt, str):
             return part("parts.html", "gone", excerpt)
+        # Inside the page and not beside it: a report is one file that can be sent.
         address = f"data:{_KINDS[key[1]]};base64,{base64.b64encode(excerpt).decode()}"
         if len(address) > self.left:
             return part("parts.html", "gone", "left out: the page has its full size")

@@ -135,6 +135,7 @@ def drawn(state: ServerState, run: NameParam = "", method: Literal["pca", "tsne"
     return state.map(run, method)
 
 
+# FastAPI, unlike Starlette, adds no HEAD to a GET route.
 @router.head("/api/media", include_in_schema=False)
 @router.get("/api/media", tags=["media"], responses=MEDIA, response_class=FileResponse)
 def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "video") -> FileResponse:
@@ -199,6 +200,7 @@ async def _static(request: Request, *, file: Path) -> Response:
 @lru_cache
 def _compressed(file: Path) -> tuple[bytes, str]:
     """(gzipped content, ETag) of a file of the page."""
+    # No time in the header: the same bytes in every process.
     content = file.read_bytes()
     return gzip.compress(content, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 

@@ -27,6 +27,7 @@ PEAKS = 240
 PEAKS_SECONDS = 900.0
 _PEAKS_RATE = 4000
 _PREVIEW, _PREVIEW_QUALITY = VideoSpec(fps=25.0, size=360, enlarge=False), 26
+# Beginnings of M3U, ffconcat, XML (DASH, XSPF, SMIL) and SDP, which name other files and addresses
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0")
 PARTS = 1000
 """Largest number of parts in a loudness curve."""

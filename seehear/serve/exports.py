@@ -83,6 +83,7 @@ def export(state: ServerState, query: ExportQuery) -> Response:
         return Response(text.encode(), media_type=_LIST_TYPES[query.format], headers=headers)
     if len(moments) == 1:
         return _download(state, moments[0])
+    # Refused before the first clip is cut: once bytes are sent, an answer has no status to say so.
     _check_size(moments)
     taken: set[str] = set()
     # Numbered, so that the order of the selection survives in a folder.

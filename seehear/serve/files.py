@@ -54,7 +54,7 @@ class Folders:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise self._moved(source, path) from error
-        # Links are resolved first: a link in a media folder may lead anywhere.
+        # Links are resolved first: a link in a media folder may lead anywhere, and the folder may be a link itself.
         allowed: list[str | Path] = [*(unprintable(root) for root in self.roots.values()), *self.also]
         if not any(real.is_relative_to(os.path.realpath(folder)) for folder in allowed):
             message = f"{source} is, or is linked to, a place outside of the library's media folders"
@@ -93,6 +93,7 @@ class DiskCache:
 
     def get(self, *key: object, make: Callable[[Path], None]) -> Path:
         """The file of a key, written by `make` if missing, only once even for concurrent calls."""
+        # Names of files may hold bytes that are no UTF-8, which Python keeps as surrogates.
         name = hashlib.blake2b("\x1f".join(map(repr, key)).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
         path = self.folder / name
         # A lock for each key: makers of other files do not wait.
@@ -128,6 +129,7 @@ class DiskCache:
 
 def write(path: Path, content: bytes) -> None:
     """Writes a file atomically."""
+    # Named by process and thread: two that write the same file at once must not write into one.
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     part.write_bytes(content)
     part.replace(path)

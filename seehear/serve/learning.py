@@ -109,6 +109,7 @@ class LibraryLearning:
         self.stage: Stage = ""
         self.problem = ""
         self._lock = threading.Lock()
+        # Two: stopping a training must not stop an estimate.
         self._commands, self._estimating = Commands(), Commands()
         self._thread: threading.Thread | None = None
         self._chosen: tuple[str, Choice] | None = None
@@ -117,6 +118,7 @@ class LibraryLearning:
     # -- views -------------------------------------------------------------------------------------------------------
 
     def view(self) -> LearnView:
+        # One snapshot for the whole view: its parts must agree.
         library = self.runs.library
         choice, cost = self.choice(library), None
         working, verdict = None, self._verdict(library)
@@ -146,6 +148,7 @@ class LibraryLearning:
     def choice(self, library: LibraryTables) -> Choice:
         """The recipe for this library, or why there is none."""
         key = _key(library)
+        # Cached: the choice counts clips by what they have, and the page asks for it every second.
         if self._chosen is None or self._chosen[0] != key:
             self._chosen = key, choose(library)
         return self._chosen[1]
@@ -220,6 +223,7 @@ class LibraryLearning:
             choice = self.choice(library)
             if not choice.recipe:
                 raise Problem(409, "too_few", choice.why)
+            # New commands: stopped ones refuse all later calls.
             self.stage, self.problem, self._commands = "learning", "", Commands()
             self._thread = threading.Thread(target=self._learn, args=(library,), daemon=True)
             self._thread.start()
@@ -231,11 +235,13 @@ class LibraryLearning:
             if one is None or not resume:
                 one = _Learned(self.home / datetime.now().strftime(_STAMP))
                 self.home.mkdir(parents=True, exist_ok=True)
+                # Written before training begins: a training is found again, after a crash too, by this file.
                 one.data.write_text(_key(library), encoding="utf-8")
             if not one.trained:
                 words = ["train", self.uri, "--out", str(one.folder), "--json", *(["--resume"] if resume else [])]
                 self._commands.run(words, one.log)
             if one.better():
+                # A stop that came while the training ended stays one: the index is then written by the next start.
                 with self._lock:
                     if self.stage != "stopping":
                         self.stage = "indexing"
@@ -272,6 +278,7 @@ class LibraryLearning:
     def close(self) -> None:
         self._estimating.close()
         self._commands.close()
+        # `_index` may sleep for `_AGAIN` seconds between two attempts.
         if self._thread is not None:
             self._thread.join(_AGAIN + 1)
 

@@ -84,10 +84,11 @@ def project(vectors_NE: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
     # All clips alike: t-SNE and k-means would fit rounding errors.
     if np.abs(centred).max() < _ALIKE:
         return np.full((len(vectors_NE), 2), 0.5), np.zeros(len(vectors_NE), np.int64)
-    # eigh sorts ascending, so the columns are reversed.
+    # The matrix is E x E, however many clips there are. `eigh` sorts ascending, so the columns are reversed.
     directions_EE = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
     reduced = centred @ directions_EE[:, :_REDUCED]
     num = len(reduced)
+    # At most as many as there are colours, with that of 'others'.
     clusters = int(np.clip(round(math.sqrt(num / 20)), 1, 12))
     kmeans = require("sklearn.cluster").KMeans(clusters, n_init=4, random_state=0)
     xy = reduced[:, :2]
@@ -183,6 +184,7 @@ def group_names(
             parts.append(f"“{', '.join(spoken[:_MOST_NAMES])}”")
         kinds = Counter(_KINDS[clips[n].has_video, clips[n].has_audio] for n in np.flatnonzero(inside_N).tolist())
         names[group] = " · ".join(parts) or kinds.most_common(1)[0][0]
+    # Groups of one name would have one colour.
     often, count = Counter(names.values()), Counter[str]()
     for group, name in names.items():
         count[name] += 1
@@ -201,6 +203,7 @@ def things_in(
     """Names by group, the most distinct first. `encode`: words into the space of the vectors; `kind`: calibrated kind
     of the vectors' rows. A name counts if it scores higher in the group than elsewhere, in spreads of the scores of
     background queries; in a single group, if a quarter of the clips would be weak hits for it."""
+    # A fixed sample: the same library gives the same names.
     if len(vectors_NE) > _SAMPLED:
         drawn = np.sort(np.random.default_rng(0).choice(len(vectors_NE), _SAMPLED, replace=False))
         vectors_NE, groups_N = vectors_NE[drawn], groups_N[drawn]

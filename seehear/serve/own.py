@@ -162,6 +162,7 @@ def _to_write(state: State) -> Iterator[LibraryTables]:
     uri = state.runs.uri
     local = "://" not in uri
     todo = f"start seehear as a user who may write {uri}" if local else "start seehear with keys that may write"
+    # Object storage says so only when it is written to.
     if local and not os.access(uri, os.W_OK):
         raise Problem(403, "read_only", f"{uri} may only be read", todo)
     try:

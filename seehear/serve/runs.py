@@ -191,6 +191,7 @@ class Runs:
                 assert unusable is not None, "one index at least was tried"
                 raise unusable
             written = [(_changed(about[r.name]), about[r.name].get("background", {}).get("made")) for r in runs]
+            # Opening reads all vectors: a search is kept while neither library, models nor calibrations have changed.
             made = (versions(self._library), [id(run.space) for run in runs], written)
             if known is not None and known.made == made:
                 search = known.search
@@ -221,6 +222,7 @@ class Runs:
         # Vectors of different models cannot be compared, even if their sizes are equal.
         if space.fingerprint != about.get("maker"):
             raise Problem(409, "run_unusable", f"index {name} was made by another model", self._again(name))
+        # The method of the class above: that of the space itself asks this very cache.
         encode = super(_GuardedSpace, space).encode_query
         space.decoders, space.lock = self.decoders, threading.Lock()
         space.words = lru_cache(_TEXTS)(lambda text: encode([{"text": text}])[0])
@@ -245,6 +247,7 @@ def broken(error: Exception, path: str | Path) -> Problem:
 
 def cause(error: Exception, path: str | Path) -> str:
     """Why a file cannot be decoded, for users: without its path and the messages of libav and Pillow."""
+    # Without the path: it is that of a temporary file, or of the server's disk.
     words = str(error).replace(str(path), "it").removeprefix("it: ")
     if words.startswith(("cannot be read (", "is no picture that can be read (")):
         return "it is damaged, or of an unknown kind"

@@ -95,6 +95,7 @@ class State:
         self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
+        # Their temporary folder is deleted after the decoders that read in it.
         self.uploads.close()
         self.own.close()
         # A thread that still runs C++ code when the interpreter ends aborts the process.
@@ -104,6 +105,7 @@ class State:
 
     def status(self) -> schema.Status:
         library, about = self.runs.library, self.runs.about()
+        # Counting reads all clips, and the page asks for the status every few seconds.
         version = library.table("clips").version
         if self._facets[0] != version:
             self._facets = version, views.facets(library)

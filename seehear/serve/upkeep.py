@@ -70,8 +70,10 @@ class Commands:
         out, errors = process.communicate()
         if process.returncode == 0:
             return out
+        # 130 is the status of a stopped command; one that did not yet listen for signals dies of them.
         if self.stopping or process.returncode in (130, -signal.SIGTERM):
             raise Interrupted("stopped")
+        # Lenient: libraries below may print any bytes.
         errors = log.read_text(encoding="utf-8", errors="replace") if log else errors or ""
         raise SeehearError(_why(errors, process.returncode))
 

@@ -106,6 +106,7 @@ class Uploads:
     def get(self, name: str, runs: Sequence[OpenRun]) -> _Uploaded:
         with self._lock:
             upload = self._known.get(name)
+        # A run may have been trained again: vectors of its former model mean nothing in the new space.
         if upload is None or any(upload.models.get(run.name) != run.space.fingerprint for run in runs):
             raise Problem(404, "upload_gone", "that file is no longer known to this run", "send it again")
         return upload
