@@ -132,7 +132,7 @@ def test_a_server_that_is_interrupted_says_so_in_a_word(tmp_path, monkeypatch):
 
     LibraryTables.create(tmp_path / "lib")
     monkeypatch.setattr("seehear.serve.server.serve", interrupted)
-    with pytest.raises(Interrupted, match="^stopped$"):
+    with pytest.raises(Interrupted, match=r"^stopped$"):
         Serve(library=str(tmp_path / "lib")).run()
 
 
