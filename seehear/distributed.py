@@ -25,6 +25,7 @@ def world_size() -> int:
 
 def start() -> None:
     """Joins the process group that torchrun describes, if there is one."""
+    # Set by torchrun.
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         if torch.cuda.is_available():
@@ -52,6 +53,7 @@ def device(name: str = "auto") -> torch.device:
 
 def share(total: int, of: int | None = None) -> slice:
     """The contiguous rows of `total` that a rank holds, this rank's if `of` is None. Sizes differ by at most one."""
+    # In integers: the shares of all ranks then cover every row once.
     of = rank() if of is None else of
     return slice(total * of // world_size(), total * (of + 1) // world_size())
 

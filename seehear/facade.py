@@ -160,4 +160,5 @@ class Library:
 
 
 def _home(path: Path_) -> Path:
+    # A shell expands ~, Python does not.
     return Path(path).expanduser()

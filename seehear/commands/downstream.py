@@ -164,6 +164,7 @@ class Generate:
                 command=command_line(self),
             )
             plain["painter"] = str(self.run_folder / FOLDER / "model")
+        # All of torchrun's processes train the painter, and one of them paints.
         if distributed.rank() == 0 and (query or not self.learn):
             made = generate(self.run_folder, query, self.options, library=library, device=self.device)
             plain |= _plain(made, save_pictures(made, self.out))

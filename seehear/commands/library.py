@@ -236,6 +236,7 @@ class Transcribe:
         from seehear.library.transcribe import transcribe
         from seehear.library.transcripts import write_subtitles
 
+        # Checked before the recordings are read, which takes hours.
         if self.export and (self.export[0] != "srt" or len(self.export) > 2):
             raise SeehearError(f"--export takes 'srt' and a folder; got {' '.join(self.export)}")
         library = LibraryTables.open(self.library)
@@ -294,6 +295,7 @@ class Stored:
     @property
     def gone(self) -> bool:
         """Whether the run is deleted, as far as this machine can see."""
+        # Frozen spaces belong to no run.
         return bool(self.run) and not self.run.startswith("frozen:") and not os.path.exists(self.run)
 
 

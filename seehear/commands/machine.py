@@ -141,10 +141,12 @@ def _contexts(command: str) -> list[_Context]:
     else:
         plain = option_names(load(command, []))
         options = {name: option_names(load(command, ["", name])) for name in names if command == "train"}
+    # Many recipes have the same options: one context for each would make the script many times as long.
     after: dict[frozenset[str], list[str]] = {}
     for name, known in options.items():
         if known != plain:
             after.setdefault(frozenset(known), []).append(name)
+    # Taken by `cli.main` before a parser sees the words, and so unknown to it.
     every = ["--quiet", "--verbose"]
     contexts = [_Context(command, tuple(words), sorted(known) + every, []) for known, words in after.items()]
     return [*contexts, _Context(command, (), sorted(plain) + every, names)]

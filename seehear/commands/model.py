@@ -73,7 +73,9 @@ class _Train:
             name, options = choice.recipe, recipe(choice.recipe)
         folder = self.out or Path("runs") / name
         command = command_line(self)
+        # A named recipe is an experiment: its model is kept even if the closed form is better.
         result = train_run(library, options, folder, resume=self.resume, command=command, keep_best=not self.recipe)
+        # Under torchrun, one process prints.
         if distributed.rank() != 0:
             return
         verdict = verdict_of(folder)
@@ -92,6 +94,7 @@ def train(words: Sequence[str]) -> type[_Train]:
     name = name or next((word for word in words if word in recipes()), "")
     if not name:
         return _Train
+    # tyro reads the defaults of a class before it parses the words: a recipe with other defaults is another class.
     default = recipe(name)
     kind: Any = type(default)
     options = ("options", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
@@ -104,6 +107,7 @@ def _next_commands(library: LibraryTables, folder: Path) -> str:
     """Next commands: `index`, and `evaluate` where the library has the clips it needs."""
     modalities = read_config(model_folder(folder))["encoders"] or ("video", "audio", "text")
     has = ["array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities]
+    # One modality is ranked by another: clips with a single one are of no use to `evaluate`.
     pairs = " OR ".join(f"({one} AND {other})" for one, other in combinations(has, 2))
     index = shlex.join(["seehear", "index", library.uri, str(folder)])
     if pairs and library.table("clips").count_rows(f"split = 'test' AND ({pairs})") >= 2:
@@ -243,6 +247,7 @@ class Compare:
         if self.json:
             show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()}, as_json=True)
             return
+        # Each task counts once, by its main measure.
         compared = [own[name] for own in found.values() for name in MAIN.values() if name in own]
         ahead, behind = (sum(s * c.low > 0 < s * c.high for c in compared) for s in (1, -1))
         print(

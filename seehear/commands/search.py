@@ -170,6 +170,7 @@ class Search(QueryOptions):
             return
         if self.modalities or self.hybrid or self.remove_gap:
             raise SeehearError("--modalities, --hybrid and --remove-gap need one index: add --index NAME")
+        # A server has models and vectors in memory: it answers sooner than they are loaded.
         query = self.for_server(self.words)
         if query and (served := ask_server(self.library, query)):
             for line in one_each(served.behind):
@@ -235,6 +236,7 @@ def behind_lines(library: LibraryTables, names: Sequence[str]) -> list[str]:
 
 def one_each(lines: Iterable[str]) -> list[str]:
     """The lines of `behind` for several indexes, reduced to one for each command."""
+    # Lines differ in their counts, and name the command after ': run'.
     return list({line.partition(": run")[2]: line for line in lines if line}.values())
 
 
@@ -260,6 +262,7 @@ class Serve:
             # A browser is started with the address, token and all, and every user sees the arguments of a process.
             raise SeehearError("--open would show the token in the process list: open the printed address yourself")
         try:
+            # First: a wrong name is reported before the models' packages are imported.
             LibraryTables.open(self.library)
             from seehear.serve.server import serve
 

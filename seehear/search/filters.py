@@ -49,6 +49,7 @@ class Filters:
             parts.append("(" + " OR ".join(f"array_has(labels, {quote(name)})" for name in self.labels) + ")")
         if self.splits:
             parts.append(one_of("split", self.splits))
+        # `!r` keeps every digit of a float.
         if self.min_seconds is not None:
             parts.append(f"`end` - start >= {self.min_seconds!r}")
         if self.max_seconds is not None:

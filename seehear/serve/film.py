@@ -177,6 +177,7 @@ def film_detail(library: LibraryTables, folders: Folders, file: str) -> FilmDeta
 def _clips(library: LibraryTables, file: str) -> list[Clip]:
     """Clips of a file by start; of a copy, those of its original. Raises `Problem` if there are none."""
     entry = _entry(library, file)
+    # A copy has no clips of its own.
     source = json.loads(entry["info"]).get(COPY_OF, file) if entry else file
     clips = library.clips(f"source = {quote(source)}")
     if clips:

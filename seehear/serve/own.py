@@ -90,6 +90,7 @@ def labels(state: ServerState, wanted: Labels) -> Edited:
         if len({*clip.labels, *wanted.add}) > MOST_LABELS:
             raise Problem(409, "too_many", f"a clip has at most {MOST_LABELS} labels")
         asked = [(name.strip(), True) for name in wanted.add] + [(name.strip(), False) for name in wanted.remove]
+        # Adding a label that the clip has is no edit, so an undo of it must not remove the label.
         changes = [(name, added) for name, added in asked if (name in clip.labels) != added]
         edits = [record(library, label_edit(library, clip, name, added=added)).key for name, added in changes]
         return _answer(state, clip.id, edits)

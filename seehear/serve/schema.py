@@ -19,6 +19,7 @@ Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
 class StrictModel(BaseModel):
     """Base of request bodies: unknown fields and numbers that are not finite are refused."""
 
+    # JSON has no infinity and no NaN, but Python's reader accepts them.
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
