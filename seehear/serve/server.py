@@ -60,14 +60,14 @@ def _server(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
     )
     server = uvicorn.Server(options)
-    logging.getLogger("uvicorn.error").addFilter(lambda record: not (server.should_exit and _expected(record)))
+
+    def wanted(record: logging.LogRecord) -> bool:
+        # While it stops, uvicorn logs a traceback for every answer that it aborts.
+        error = record.exc_info[1] if record.exc_info else None
+        return not server.should_exit or not (error is None or isinstance(error, asyncio.CancelledError))
+
+    logging.getLogger("uvicorn.error").addFilter(wanted)
     return server, listening, f"http://{host}:{listening.getsockname()[1]}/"
-
-
-def _expected(record: logging.LogRecord) -> bool:
-    """Whether a message of a stopping server reports an aborted answer: uvicorn logs a traceback for each."""
-    error = record.exc_info[1] if record.exc_info else None
-    return error is None or isinstance(error, asyncio.CancelledError)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from functools import cache
 from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -175,7 +174,8 @@ class _Tally:
 
     def __init__(self) -> None:
         self.clips = 0
-        self._stop = _stop_words()
+        listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
+        self._stop = (listed | set(_SPEECH.split())) - set(_MEANT.split())
         self._counts: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._spelled: dict[str, str] = {}
@@ -216,13 +216,6 @@ class _Tally:
         for (one, two), count in self._pairs.items():
             if count >= _PAIRS and one in counts and two in counts and 3 * count >= min(counts[one], counts[two]):
                 yield f"{self._spelled[one]} {self._spelled[two]}", count
-
-
-@cache
-def _stop_words() -> frozenset[str]:
-    """English words that are no suggestion."""
-    listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
-    return frozenset((listed | set(_SPEECH.split())) - set(_MEANT.split()))
 
 
 def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
