@@ -95,9 +95,6 @@ class _DemoReport:
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds by stage."""
 
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
-
     def __str__(self) -> str:
         heard, learnt = next(score for score in self.scores if score.way == "heard"), self.learnt
         added = "nothing, as there was too little to learn from: see above. No words find sounds without it."
@@ -151,7 +148,7 @@ def demo(folder: Path) -> _DemoReport:
     learnt = stage("learning", lambda: _learn(library, folder / "run", asked))
     files = len({source for clip in library.clips() for source in (clip.source, clip.audio_source) if source})
     report = _DemoReport(str(media), uri, files, tuple(scores), learnt, hits, seconds)
-    (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / "demo.json").write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False), encoding="utf-8")
     return report
 
 

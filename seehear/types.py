@@ -8,7 +8,7 @@ Legend of shape letters (suffixes of tensor names, and the words in annotations)
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,9 +58,6 @@ class Encoded:
     """(B,) bool by modality: True where the sample has it."""
     context: dict[str, Tensor] = field(default_factory=dict)
     """Tensors without gradient that `objective` needs: group numbers, masks, mixing weights."""
-
-    def replace_features(self, features: dict[str, Tensor]) -> Encoded:
-        return replace(self, features=features)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seehear.errors import SeehearError
 from seehear.library.records import unprintable
@@ -111,6 +113,11 @@ class DiskCache:
             with self._lock:
                 self._making.pop(name, None)
         return path
+
+    def value(self, *key: object, make: Callable[[], Any]) -> Any:
+        """The JSON value of a key, computed by `make` if missing."""
+        path = self.get(*key, make=lambda out: write(out, json.dumps(make()).encode()))
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def _trim(self) -> None:
         with self._lock:

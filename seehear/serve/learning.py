@@ -25,7 +25,7 @@ from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, clock
 from seehear.runs.choose import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes, input_tables
-from seehear.serve.files import DiskCache, write
+from seehear.serve.files import DiskCache
 from seehear.serve.maps import clips_in_order
 from seehear.serve.problems import Problem
 from seehear.serve.runs import Runs
@@ -195,16 +195,15 @@ class LibraryLearning:
     def _estimate(self, key: str, name: str) -> None:
         words = ["--quiet", "plan", self.uri, "--recipes", name, *_TRIED, "--json"]
 
-        def make(out: Path) -> None:
+        def make() -> Any:
             planned = json.loads(self._estimating.run(words))["recipes"][0]
             # Not cached: there may be more memory, or time, another day.
             if planned["why_not"]:
                 raise SeehearError(_BUSY_NOW if planned["unmeasured"] else planned["why_not"])
-            write(out, json.dumps(planned).encode())
+            return planned
 
         try:
-            path = self.cache.get("cost of learning", self.uri, key, make=make)
-            self._costs[key] = cost_view(json.loads(path.read_text(encoding="utf-8")), name)
+            self._costs[key] = cost_view(self.cache.value("cost of learning", self.uri, key, make=make), name)
         except Interrupted:
             del self._costs[key]
         except (SeehearError, ValueError, LookupError) as error:

@@ -300,18 +300,17 @@ class State:
         library = self.runs.library
         version = library.table("clips").version
 
-        def make(out: Path) -> None:
+        def make() -> dict[str, Any]:
             ids, vectors_NE = maps.clip_vectors(library, run.name, maps.MOST[method])
             clips = maps.clips_in_order(library, ids)
             xy, clusters = self.slow(maps.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
             of = {clip: int(cluster) for clip, cluster in zip(ids, clusters, strict=True)}
-            seen = self._things_found(library, run, of, method)
-            write(out, json.dumps(maps.draw(ids, clips, xy, clusters, seen)).encode())
+            return maps.draw(ids, clips, xy, clusters, self._things_found(library, run, of, method))
 
         # Everything that the drawing depends on.
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
-            drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text(encoding="utf-8"))
+            drawn = self.cache.value("map of named groups", *where, make=make)
         except WorkerDied as error:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return schema.MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import heapq
-import json
 import re
 import threading
 import time
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from itertools import islice, pairwise, zip_longest
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -25,7 +23,6 @@ from seehear.errors import SeehearError, require
 from seehear.library.tables import LibraryTables, Text, in_batches
 from seehear.search.background import OpenIndex, kind_of_text
 from seehear.search.calibrate import background_phrases
-from seehear.serve.files import write
 from seehear.serve.problems import Problem
 from seehear.serve.state import State
 
@@ -108,21 +105,15 @@ class LibraryVocabulary:
         return self._lookup
 
     def _count(self, key: tuple[Any, ...]) -> None:
-        began, library = time.monotonic(), self._state.runs.library
-        self._lookup = Lookup(words := self._kept("words", key[:2], lambda: library_words(library)))
+        began, library, kept = time.monotonic(), self._state.runs.library, self._state.cache.value
+        self._lookup = Lookup(words := kept("suggest", "words", *key[:2], make=lambda: library_words(library)))
         if key[2]:
             # No usable index: a search says why.
             with suppress(Problem, SeehearError):
                 search = self._state.runs.together().search
-                seen = self._kept("seen", key, lambda: seen_words(search.indexes, self._state.closing))
+                seen = kept("suggest", "seen", *key, make=lambda: seen_words(search.indexes, self._state.closing))
                 self._lookup = Lookup(_merged(words, seen))
         self._key, self._due = key, time.monotonic() + _PAUSE * (time.monotonic() - began)
-
-    def _kept(self, what: str, key: Sequence[Any], count: Callable[[], Words]) -> Words:
-        def make(out: Path) -> None:
-            write(out, json.dumps(count()).encode())
-
-        return json.loads(self._state.cache.get("suggest", what, *key, make=make).read_text(encoding="utf-8"))
 
 
 router = APIRouter()
