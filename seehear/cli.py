@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the locale lacks
+    # These two may stand anywhere on the line, and no command's parser knows them.
     verbose, words = "--verbose" in words, [w for w in words if w != "--verbose"]
     with hushed() if "--quiet" in words else nullcontext(), took() if verbose else nullcontext():
         return _status([w for w in words if w != "--quiet"], verbose=verbose)

@@ -63,6 +63,7 @@ def _rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str],
         if run is None or metric not in run.metrics:
             continue
         rows.append(_NumbersRow(run, *rivals(list(results.values()), task, own, metric)))
+    # Results of few recordings are the least certain.
     return sorted(rows, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
 

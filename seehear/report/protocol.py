@@ -56,6 +56,7 @@ def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> s
     # The clips of a localisation protocol are too many for memory.
     if wanted.kind != "localisation":
         opened, own, warnings = open_evaluated(run, report)
+    # Sections whose data cannot be read stay empty, and a warning says so.
     examples = space = data = NONE
     if opened is not None:
         if wanted.kind == "retrieval":

@@ -153,6 +153,7 @@ def open_evaluated(
     try:
         if library is None:
             named = str(report.about.get("dataset_name", ""))
+            # The library may have moved since: then the run knows where it was trained.
             library = named if "://" in named or Path(named).is_dir() else trained_on(run)
         opened = library if isinstance(library, LibraryTables) else LibraryTables.open(library)
         # The CPU: a report must not need the machine that trained.

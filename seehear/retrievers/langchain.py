@@ -19,6 +19,7 @@ from seehear.facade import Library
 from seehear.retrievers import passage
 from seehear.search.filters import Filters
 
+# The imports below would fail without naming the extra.
 require("langchain_core", "langchain")
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun  # noqa: E402  # after the advice on how to install it

@@ -131,6 +131,7 @@ def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
     text = otio.adapters.write_to_string(timeline, "cmx_3600", rate=build.rate)
     channels = iter("B" if moment.video and moment.audio else "V" if moment.video else "A" for moment in moments)
     text = _EVENT.sub(lambda event: event[1] + next(channels), text)
+    # OpenTimelineIO writes ';' before the frames of drop-frame time code.
     mode = "DROP FRAME" if otio.opentime.to_timecode(build.time(0), build.rate).count(";") else "NON-DROP FRAME"
     return text.replace("\n\n", f"\nFCM: {mode}\n\n", 1)
 

@@ -163,6 +163,7 @@ class MomentSearch:
             ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
             for clip, item, value, row in zip(ids, items, values, numbers.tolist(), strict=True):
                 own = found.setdefault(clip, {})
+                # The best of several indexes: a run that is weak on a query must not hide the frozen space.
                 if kind not in own or value > own[kind].evidence:
                     own[kind] = _Match(value, kind, item, index=index, row=row)
         best = {clip: max(own.values(), key=lambda match: match.evidence) for clip, own in found.items()}

@@ -105,6 +105,7 @@ def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileRespon
     clips = _clips(state.runs.library, file)
     seen, heard = (any(clip.has(modality) for clip in clips) for modality in ("video", "audio"))
     end = _seconds(state.runs.library, clips)
+    # `preview` plays inside of a clip: here one that is the whole file.
     whole = replace(clips[0], start=0.0, end=end, has_video=seen, has_audio=heard)
     converted = state.preview(whole, start, min(start + PART, whole.end))
     return FileResponse(converted, media_type="video/mp4", headers=KEPT)

@@ -149,6 +149,7 @@ class CatchUp:
         lacking = {name: line for name in asked_together(about) if (line := self.behind(name, about[name], library))}
         if not lacking:
             return False
+        # Lines begin with the number of clips: the longest wait is told.
         most = max(lacking.values(), key=lambda line: int(line.split()[0].replace(",", "")))
         self.line = f"{most.partition(':')[0]}: indexing what can be"
         # Texts need no decoding, so they are encoded here too.
