@@ -79,7 +79,9 @@ Channel = tuple[OpenIndex, str, np.ndarray]
 
 
 class MomentSearch:
-    """The indexes of a library in memory. `spaces`: space of each index by name."""
+    """Search in all indexes of a library together, ranked by calibrated confidence; `Searcher` searches one of them.
+
+    `spaces`: space of each index by name."""
 
     def __init__(self, library: LibraryTables, spaces: Mapping[str, SearchSpace]):
         self.library = library

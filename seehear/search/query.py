@@ -74,7 +74,7 @@ class Hit:
 
 
 class Searcher:
-    """One index in memory."""
+    """Search in one index, ranked by the cosines of its space; `MomentSearch` searches all of a library together."""
 
     def __init__(self, library: LibraryTables, space: SearchSpace, name: str, *, remove_gap: bool = False):
         known = indexes(library)

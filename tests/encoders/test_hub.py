@@ -359,6 +359,7 @@ def test_fingerprint_is_of_the_content(models, tmp_path):
     assert load(folder).fingerprint != load(models["vit"]).fingerprint
 
 
+@pytest.mark.slow
 def test_nothing_imports_torchvision(models, samples):
     """It dies on import beside a CPU build of torch; transformers must not be led to it."""
     done = Command(partial(encode_in_a_new_process, models["clip"], samples["video"][0].path)).ended()
