@@ -51,6 +51,7 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
     """The error for words that tyro refuses. tyro has no public hook: its message is the first part of the box that it
     prints, below the title and above the help of the option."""
     options = option_names(command)
+    # Words after '--' are no options.
     for word in takewhile(lambda word: word != "--", words):
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in options:

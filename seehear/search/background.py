@@ -73,6 +73,7 @@ def calibrate_index(library: LibraryTables, space: SearchSpace, name: str) -> No
     """Brings the calibration of an index up to date; does nothing for an unchanged index and unchanged phrases."""
     about = indexes(library)[name]
     phrases = background_phrases()
+    # Everything that the scales depend on, the law included: calibrations of an earlier version are computed again.
     made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), "gumbel", *phrases)
     if "text" not in space.modalities or about.get("background", {}).get("made") == made:
         return

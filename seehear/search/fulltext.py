@@ -65,6 +65,7 @@ def clips_that_say(library: LibraryTables, words: str) -> set[str]:
     table, words, query = _fulltext(library), " ".join(re.findall(r"\w+", words)), require("lancedb.query")
     if table is None or not words:
         return set()
+    # With the number of all rows as the limit: Lance gives ten otherwise.
     match = query.MatchQuery(words, "text", operator=query.FullTextOperator.AND)
     rows = table.search(match, query_type="fts").limit(max(table.count_rows(), 1)).select(["id"])
     return set(rows.to_arrow()["id"].to_pylist())

@@ -75,6 +75,7 @@ class ExactGallery:
             own = self.kind_of_row == self.kinds.index(m)
             vectors_NE[own] = unit(vectors_NE[own] - mean_E)
         self.search = ExactSearch(vectors_NE)
+        # Rows are sorted by clip: another one begins wherever the id changes.
         starts = np.concatenate([[True], self.ids[1:] != self.ids[:-1]]) if len(self.ids) else np.zeros(0, bool)
         self.clip_of_row = np.cumsum(starts) - 1
         self.clips = self.ids[starts]

@@ -71,6 +71,7 @@ def create_app(
     app.add_middleware(Guard, token=config.token)
     for kind in (Problem, SeehearError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _refusal)
+    # Made here and not by the state, which the modules of these routes import.
     app.state.shelves, app.state.vocabulary = films.Shelves(state), suggest.LibraryVocabulary(state)
     for topic in (router, films.router, film.router, suggest.router, exports.router, own.router):
         app.include_router(topic)

@@ -61,6 +61,7 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
         folder: str = "", offset: Annotated[int, Field(ge=0)] = 0, limit: Annotated[int, Field(ge=1, le=500)] = 100
     ) -> dict[str, Any]:
         """Films, photos and sounds, the newest first. `folder`: only those in it and below it."""
+        # With a slash at its end: 'talk' is not the folder of 'talks/a.mp4'.
         every, inside = shelves.now("date").films, f"{folder.rstrip('/')}/"
         films = [film for film in every if not folder or film.name.startswith(inside)]
         some = films[offset : offset + limit]

@@ -180,6 +180,7 @@ def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
             try:
                 file = _cut(state, moment)
             except Problem as problem:
+                # The status has been sent: what fails now can be told in the archive only.
                 failed.append(f"{name}: {problem.message}\n")
                 continue
             info = ZipInfo(name)
