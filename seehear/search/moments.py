@@ -87,6 +87,7 @@ class MomentSearch:
         self.library = library
         self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
+        # A clip in several indexes counts once.
         self.indexed = len(reduce(np.union1d, (index.clips_N for index in self.indexes), np.empty(0)))
         self._roots, self._copies = library.roots(), library.copies()
 

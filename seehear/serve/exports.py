@@ -120,6 +120,7 @@ def _check_size(moments: Sequence[Listed]) -> None:
 
 def _cut(state: State, moment: Listed) -> BinaryIO:
     """The moment as an open file without a name, so that closing it, in whatever way, deletes it."""
+    # A name of its own: two requests may cut the same moment at once.
     path = state.cache.folder / f"cut-{uuid.uuid4().hex}"
     try:
         # POSIX keeps the content of a deleted file until it is closed.

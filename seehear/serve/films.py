@@ -134,8 +134,7 @@ def _films(library: LibraryTables) -> Iterable[FilmEntry]:
     files: dict[str, list[_ClipRow]] = {}
     rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
     for id, source, audio, start, end, seen, heard in zip(*(rows[name].to_pylist() for name in _COLUMNS), strict=True):
-        # Rows of text alone have no file.
-        if seen or heard:
+        if seen or heard:  # a row of text alone has no file
             files.setdefault(source or audio, []).append(_ClipRow(id, start, end, seen))
     problems, aside = _problems(rejects, files)
     for name, clips in files.items():

@@ -154,6 +154,7 @@ class Runs:
         """A run by name, opened or refreshed; by default the newest trained one, else the newest frozen index. A model
         stays loaded until another one writes the index."""
         about = self._some()
+        # `about` is sorted by age: the first index of a trained run, else the first of all.
         name = name or min(about, key=lambda n: about[n].get("model", "").startswith(FROZEN))
         if name not in about:
             raise Problem(404, "no_run_of_that_name", f"no run {name!r}", f"there are {', '.join(about)}")
