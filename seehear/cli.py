@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # letters that the locale lacks
+    # These two may stand anywhere on the line, and no command's parser knows them.
     verbose, words = "--verbose" in words, [w for w in words if w != "--verbose"]
     with hushed() if "--quiet" in words else nullcontext(), took() if verbose else nullcontext():
         return _status([w for w in words if w != "--quiet"], verbose=verbose)
@@ -58,15 +59,17 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
         print(f"seehear: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("seehear: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("seehear: interrupted: run the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # `| head` has read enough. Python flushes once more at its end, and would complain on standard error.
         sys.stderr.close()
         return 0
     except Exception as error:
+        # An error that no user can mend is a fault of seehear: its traceback is what a report needs.
         if (said := refusal(error)) is None or verbose:
             raise
-        print(f"seehear: {said}; once that is mended, the same command goes on where it stopped", file=sys.stderr)
+        print(f"seehear: {said}; when that is mended, run the same command again to continue", file=sys.stderr)
         return 2
     return 0
 

@@ -82,7 +82,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class DemoReport:
+class _DemoReport:
     media: str
     """Searched folder, a copy of the packaged one."""
     library: str
@@ -94,9 +94,6 @@ class DemoReport:
     hits: dict[str, Moment]
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds by stage."""
-
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
 
     def __str__(self) -> str:
         heard, learnt = next(score for score in self.scores if score.way == "heard"), self.learnt
@@ -126,7 +123,7 @@ class DemoReport:
         return "\n".join([*lines, f"next: seehear open {self.media} --library {self.library}"])
 
 
-def demo(folder: Path) -> DemoReport:
+def demo(folder: Path) -> _DemoReport:
     """Runs the whole demo in `folder`; finished stages are not repeated."""
     seconds: dict[str, float] = {}
 
@@ -141,15 +138,21 @@ def demo(folder: Path) -> DemoReport:
         shutil.copytree(MEDIA, media)
     stage("reading", lambda: bring_up_to_date(media, uri))
     library, asked = LibraryTables.open(uri), questions()
-    scores, hits = stage("asking", lambda: ask(frozen_search(library), asked))
-    learnt = stage("learning", lambda: learn(library, folder / "run", asked))
+
+    def before() -> tuple[list[Score], dict[str, Moment]]:
+        # The frozen indexes alone: on a second call the trained one is there too.
+        spaces = {index.name: index.space for index in open_library(library).indexes if index.frozen}
+        return _ask(MomentSearch(library, spaces), asked)
+
+    scores, hits = stage("asking", before)
+    learnt = stage("learning", lambda: _learn(library, folder / "run", asked))
     files = len({source for clip in library.clips() for source in (clip.source, clip.audio_source) if source})
-    report = DemoReport(str(media), uri, files, tuple(scores), learnt, hits, seconds)
-    (folder / "demo.json").write_text(json.dumps(report.plain(), indent=1, ensure_ascii=False), encoding="utf-8")
+    report = _DemoReport(str(media), uri, files, tuple(scores), learnt, hits, seconds)
+    (folder / "demo.json").write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False), encoding="utf-8")
     return report
 
 
-def learn(library: LibraryTables, folder: Path, asked: Sequence[Question]) -> Score | None:
+def _learn(library: LibraryTables, folder: Path, asked: Sequence[Question]) -> Score | None:
     """Trains on the library as `seehear train` does, indexes the run, and scores sounds again; None for too little
     data."""
     if not (folder / "model").is_dir():
@@ -175,13 +178,7 @@ def questions() -> list[Question]:
     return [Question(row["way"], row["query"], tuple(map(place, row["answers"].split("|")))) for row in rows]
 
 
-def frozen_search(library: LibraryTables) -> MomentSearch:
-    """Search in the frozen indexes alone, also after training."""
-    spaces = {index.name: index.space for index in open_library(library).indexes if index.frozen}
-    return MomentSearch(library, spaces)
-
-
-def ask(searcher: MomentSearch, asked: Sequence[Question]) -> tuple[list[Score], dict[str, Moment]]:
+def _ask(searcher: MomentSearch, asked: Sequence[Question]) -> tuple[list[Score], dict[str, Moment]]:
     """Scores of each way and of `ANY`, and the first hits of `SHOWN`."""
     hits = {words: searcher.search(words, k=1).hits for words in SHOWN}
     shown = {words: found[0] for words, found in hits.items() if found}
@@ -191,6 +188,7 @@ def ask(searcher: MomentSearch, asked: Sequence[Question]) -> tuple[list[Score],
 def score(way: str, searcher: MomentSearch, asked: Sequence[Question]) -> Score:
     """Score of the questions of one way among the moments of that way; of `ANY` among all moments."""
     own = [q for q in asked if (q.way != "heard" if way == ANY else q.way == way)]
+    # Sounds of films were learned from; sounds without a film are the test.
     filters = Filters(source=_SOUNDS) if way == "heard" else None
 
     def can_match(clip: Clip) -> bool:
@@ -216,7 +214,8 @@ def _rank(question: Question, searcher: MomentSearch, kinds: Sequence[str], filt
     """Rank of the first right hit, infinity for none."""
     try:
         hits = searcher.search(question.words, k=_DEPTH, kinds=kinds, filters=filters).hits
-    except SeehearError:  # no index compares words in this way
+    except SeehearError:
+        # No index compares words in this way.
         return np.inf
     return next((n for n, hit in enumerate(hits, start=1) if question.right(hit)), np.inf)
 

@@ -25,6 +25,7 @@ def world_size() -> int:
 
 def start() -> None:
     """Joins the process group that torchrun describes, if there is one."""
+    # Set by torchrun.
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         if torch.cuda.is_available():
@@ -52,6 +53,7 @@ def device(name: str = "auto") -> torch.device:
 
 def share(total: int, of: int | None = None) -> slice:
     """The contiguous rows of `total` that a rank holds, this rank's if `of` is None. Sizes differ by at most one."""
+    # In integers: the shares of all ranks then cover every row once.
     of = rank() if of is None else of
     return slice(total * of // world_size(), total * (of + 1) // world_size())
 
@@ -67,7 +69,8 @@ class _Gather(torch.autograd.Function):
         sizes = [s.stop - s.start for s in shares]
         if rows.shape[0] != sizes[rank()]:
             raise ValueError(f"rank {rank()} must hold {sizes[rank()]} of {total} rows; got {rows.shape[0]}")
-        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))  # collectives want the same shape on every rank
+        # Collectives need the same shape on every rank.
+        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
         padded[: rows.shape[0]] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
@@ -120,6 +123,7 @@ def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank."""
     if world_size() == 1:
         return flag
+    # NCCL reduces tensors of its cards only, Gloo those of the CPU.
     on = device() if dist.get_backend() == "nccl" else torch.device("cpu")
     flags = torch.tensor(int(flag), device=on)
     dist.all_reduce(flags, op=dist.ReduceOp.MAX)
@@ -131,6 +135,7 @@ def is_lost(error: BaseException) -> bool:
     if not dist.is_initialized() or not isinstance(error, RuntimeError):
         return False
     said = ("closed by peer", "reset by peer", "Broken pipe", "Timed out", "timed out", "remote process exited")
+    # Gloo raises a plain RuntimeError, which only its words tell apart.
     return isinstance(error, dist.DistError) or any(words in str(error) for words in said)
 
 

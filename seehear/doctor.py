@@ -44,7 +44,7 @@ _ROOM_GB = 2.0
 
 
 @dataclass(frozen=True)
-class Check:
+class _Check:
     name: str
     state: State
     """'missing': an optional part is missing. 'wrong': a needed part does not work."""
@@ -57,8 +57,8 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    checks: tuple[Check, ...]
+class _Diagnosis:
+    checks: tuple[_Check, ...]
 
     @property
     def works(self) -> bool:
@@ -73,14 +73,14 @@ class Diagnosis:
         return "\n".join([*map(str, self.checks), end])
 
 
-def diagnose(library: str = "", *, device: str = "auto") -> Diagnosis:
+def diagnose(library: str = "", *, device: str = "auto") -> _Diagnosis:
     """Checks of versions, devices and extras, trials of decoding, a library and training steps, and checks of a library
     if one is named."""
     with hushed():
         free, here = (shutil.disk_usage(folder).free / 1e9 for folder in (tempfile.gettempdir(), "."))
         said = f"{free:.0f} GB free for temporary files, {here:.0f} GB here"
-        full = Check("disk", "wrong", said, "make room, or set TMPDIR")
-        disk = Check("disk", "ok", said) if free > _ROOM_GB else full
+        full = _Check("disk", "wrong", said, "make room, or set TMPDIR")
+        disk = _Check("disk", "ok", said) if free > _ROOM_GB else full
         checks = [_versions(), *_devices(), disk, *_extras()]
         checks += [
             _tried("decoding a film", _decodes, "reinstall PyAV: pip install --force-reinstall av"),
@@ -90,18 +90,19 @@ def diagnose(library: str = "", *, device: str = "auto") -> Diagnosis:
         ]
         if library:
             checks += _library(library)
-    return Diagnosis(tuple(checks))
+    return _Diagnosis(tuple(checks))
 
 
-def _tried(name: str, trial: Callable[[], str], todo: str) -> Check:
+def _tried(name: str, trial: Callable[[], str], todo: str) -> _Check:
+    # Any error: what is broken here may break in any way, and the other checks must still run.
     try:
-        return Check(name, "ok", trial())
+        return _Check(name, "ok", trial())
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Check(name, "wrong", said, "" if isinstance(error, SeehearError) else todo)
+        return _Check(name, "wrong", said, "" if isinstance(error, SeehearError) else todo)
 
 
-def _versions() -> Check:
+def _versions() -> _Check:
     found, missing = [], []
     for name in CORE:
         try:
@@ -110,35 +111,36 @@ def _versions() -> Check:
             missing.append(name)
     said = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, " + ", ".join(found)
     if missing:
-        return Check("versions", "wrong", f"{', '.join(missing)} not installed", "pip install seehear")
-    return Check("versions", "ok", said)
+        return _Check("versions", "wrong", f"{', '.join(missing)} not installed", "pip install seehear")
+    return _Check("versions", "ok", said)
 
 
-def _devices() -> Iterator[Check]:
+def _devices() -> Iterator[_Check]:
     threads = counted(torch.get_num_threads(), "thread")
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     except (ValueError, OSError, AttributeError):  # Windows
         memory = float("nan")
-    yield Check("processor", "ok", f"{counted(cores(), 'core')}, {memory:.0f} GB of memory; torch uses {threads}")
+    yield _Check("processor", "ok", f"{counted(cores(), 'core')}, {memory:.0f} GB of memory; torch uses {threads}")
     for n in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(n)
-        yield Check(f"cuda:{n}", "ok", f"{facts.name}, {facts.total_memory / 1e9:.0f} GB")
+        yield _Check(f"cuda:{n}", "ok", f"{facts.name}, {facts.total_memory / 1e9:.0f} GB")
     if torch.backends.mps.is_available():
-        yield Check("mps", "ok", "Apple's GPU")
+        yield _Check("mps", "ok", "Apple's GPU")
     elif not torch.cuda.is_available():
         built = torch.version.cuda
         todo = "torch was built for CUDA and finds no GPU: look at its driver (nvidia-smi)" if built else ""
-        yield Check("graphics processor", "missing", "none: everything runs on the processor", todo)
+        yield _Check("graphics processor", "missing", "none: everything runs on the processor", todo)
 
 
-def _extras() -> Iterator[Check]:
+def _extras() -> Iterator[_Check]:
     for extra, modules in EXTRAS.items():
+        # Looked for and not imported: some take seconds.
         lacking = [module for module in modules if find_spec(module) is None]
         if lacking:
-            yield Check(f"extra [{extra}]", "missing", f"no {', '.join(lacking)}", f"pip install 'seehear[{extra}]'")
+            yield _Check(f"extra [{extra}]", "missing", f"no {', '.join(lacking)}", f"pip install 'seehear[{extra}]'")
         else:
-            yield Check(f"extra [{extra}]", "ok", "installed")
+            yield _Check(f"extra [{extra}]", "ok", "installed")
 
 
 def _decodes() -> str:
@@ -218,26 +220,26 @@ class _Noise:
         return {"video": video, "audio": audio, "has_video": has, "has_audio": has, "group": self.groups[indices]}
 
 
-def _library(uri: str) -> Iterator[Check]:
+def _library(uri: str) -> Iterator[_Check]:
     from seehear.library.tables import LibraryTables
 
     try:
         library = LibraryTables.open(uri)
         clips, rejects = library.clips(), library.rejects()
     except SeehearError as error:
-        yield Check(uri, "wrong", str(error))
+        yield _Check(uri, "wrong", str(error))
         return
-    yield Check(uri, "ok", f"{counted(len(clips), 'clip')}, {len(rejects):,} set aside")
+    yield _Check(uri, "ok", f"{counted(len(clips), 'clip')}, {len(rejects):,} set aside")
     roots = library.roots()
     named = sorted({clip.source_of(m) for clip in clips for m in ("video", "audio") if clip.has(m)})
     gone = [name for name in named if not os.path.exists(library.path_of(name, roots))]
     if gone:
         said = f"{len(gone):,} of {len(named):,} are not where they were: {gone[0]}"
-        yield Check("its media files", "wrong", said, "run 'seehear prepare' on the folder they are in now")
+        yield _Check("its media files", "wrong", said, "run 'seehear prepare' on the folder they are in now")
     else:
-        yield Check("its media files", "ok", f"all {len(named):,} are there")
+        yield _Check("its media files", "ok", f"all {len(named):,} are there")
     tables = [name for name in library.tables() if name.startswith(("latents_", "vectors_"))]
     if not tables:
-        yield Check("its latents", "missing", "none yet", f"seehear encode {uri}")
+        yield _Check("its latents", "missing", "none yet", f"seehear encode {uri}")
     else:
-        yield Check("its latents", "ok", ", ".join(tables))
+        yield _Check("its latents", "ok", ", ".join(tables))

@@ -71,7 +71,8 @@ def read_json(path: str | os.PathLike[str], advice: str) -> dict[str, Any]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise SeehearError(f"{path} cannot be read ({error.strerror}): {advice}") from error
-    except (ValueError, RecursionError) as error:  # deeply nested lists exhaust the decoder's stack
+    except (ValueError, RecursionError) as error:
+        # Deeply nested lists exhaust the decoder's stack.
         raise SeehearError(f"{path} is not JSON ({error}): {advice}") from error
     if not isinstance(content, dict):
         raise SeehearError(f"{path} holds no JSON object: {advice}")
@@ -102,6 +103,7 @@ def require(module: str, extra: str = "") -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
+        # The package is there and lacks one of its own: installing it again would not help.
         if missing.name != module.split(".")[0]:
             raise
         package = f"seehear[{extra}]" if extra else "seehear"

@@ -59,6 +59,7 @@ class Library:
     def update(self, folder: Path_, *, preset: str = "", seconds: float | None = None) -> bool:
         """Makes new and changed files of a folder searchable: clips, speech, text on screen, vectors, indexes. Stops
         after `seconds`, and the next call resumes; returns whether all is done."""
+        # Imports are inside the methods: `from seehear import Library` loads neither torch nor the database.
         from seehear.folders.find import bring_up_to_date
 
         return bring_up_to_date(_home(folder), self.uri, preset=preset, device=self.device, seconds=seconds)
@@ -159,4 +160,5 @@ class Library:
 
 
 def _home(path: Path_) -> Path:
+    # A shell expands ~, Python does not.
     return Path(path).expanduser()

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+# Bytes up to which arrays are read however well they are packed
 _LARGE = 2**28
+# Largest size of larger arrays, in sizes of their file
 _MOST = 100
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 

@@ -131,6 +131,7 @@ class StatusLine:
         if self._quiet or (not now and time.monotonic() - self._said < (0.2 if self._terminal else _EVERY)):
             return
         line = self.text()
+        # One column is left free: a line that fills the terminal wraps, and could not be written over.
         if self._terminal:
             print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
         elif line != self._last:
@@ -156,12 +157,14 @@ def took() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(ImportError):  # not on Windows
+        # Windows has no such module.
+        with suppress(ImportError):
             import resource
 
             own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
             busy = own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
-            unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+            # macOS counts bytes, Linux KiB.
+            unit = 1 if sys.platform == "darwin" else 1024
             used = max(own.ru_maxrss, others.ru_maxrss) * unit / 1e6
             said = f"{clock(time.monotonic() - began)}, {clock(busy)} of processor time, {used:,.0f} MB at most"
             print(f"seehear: took {said}", file=sys.stderr)
@@ -210,12 +213,14 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """A request that the first SIGINT or SIGTERM sets; a second one acts as usual."""
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only
+    # Python allows signal handlers there only.
+    if threading.current_thread() is not threading.main_thread():
         yield request
         return
     usual = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, _: FrameType | None) -> None:
+        # The usual handler is set again, so that a second Ctrl-C ends a run that does not stop.
         request.name = signal.Signals(number).name
         signal.signal(number, usual[signal.Signals(number)])
 

@@ -8,7 +8,7 @@ Legend of shape letters (suffixes of tensor names, and the words in annotations)
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 else:
     try:
         from jaxtyping import Bool, Float, Int
-    except ModuleNotFoundError:  # a bare training node: annotations then say the type and not the shape
+    except ModuleNotFoundError:
+        # A bare training node: annotations then give the type and not the shape.
 
         class _Shapeless:
             def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
@@ -57,9 +58,6 @@ class Encoded:
     """(B,) bool by modality: True where the sample has it."""
     context: dict[str, Tensor] = field(default_factory=dict)
     """Tensors without gradient that `objective` needs: group numbers, masks, mixing weights."""
-
-    def replace_features(self, features: dict[str, Tensor]) -> Encoded:
-        return replace(self, features=features)
 
 
 @dataclass(frozen=True)

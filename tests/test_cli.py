@@ -10,7 +10,7 @@ import pytest
 
 from seehear.cli import main
 from seehear.commands import COMMANDS, GROUPS, members
-from seehear.commands.completion import script
+from seehear.commands.machine import script
 from seehear.progress import counted
 from seehear.runs.config import recipes
 from tests.datasets.sets import official, originals, put

@@ -31,7 +31,7 @@ def grey():
 def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, capsys, cheap):
     if cheap:
         full = recipes.recipe("fusemix")
-        short = replace(full, train=replace(full.train, epochs=20, evaluations=4))
+        short = replace(full, train=replace(full.train, epochs=4, evaluations=2))
         monkeypatch.setitem(recipes.recipes(), "fusemix", lambda: short)
         cheap_ones = tuple(PresetEncoder(name, (m,)) for m, names in CHEAP.items() for name in names)
         monkeypatch.setitem(registry.PRESETS, "light", cheap_ones)

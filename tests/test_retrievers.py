@@ -20,9 +20,9 @@ from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import MetadataMode, QueryBundle
 
+from seehear.retrievers import passage
 from seehear.retrievers.langchain import SeehearRetriever
 from seehear.retrievers.llama_index import SeehearIndexRetriever as NodeRetriever
-from seehear.retrievers.passage import passage
 
 pytest_plugins = ["anyio.pytest_plugin"]  # a test of the package is a coroutine
 SAID = {"coffee": "the last train leaves", "giraffe": "a dog barks at night", "hammer": "how to bake bread"}

@@ -67,7 +67,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "This machine": {
         "doctor": Command("machine.Doctor", "", "try each part on this machine"),
-        "completion": Command("completion.Completion", "bash", "completes commands and options; also zsh, fish"),
+        "completion": Command("machine.Completion", "bash", "completes commands and options; also zsh, fish"),
     },
 }
 """Every command by its name, of one word or two, in the groups and the order of `seehear --help`. The dispatcher, the
@@ -97,6 +97,7 @@ def members(group: str) -> list[str]:
 
 def find(words: Sequence[str]) -> tuple[str, list[str]]:
     """Name of the command that a line calls, and the words that follow it."""
+    # Two words first: 'study data' is a command, and 'study' alone is none.
     for count in (2, 1):
         if (name := " ".join(words[:count])) in COMMANDS:
             return name, list(words[count:])
@@ -107,6 +108,7 @@ def find(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def load(name: str, words: Sequence[str]) -> Any:
     """The dataclass of a command; of `train` and `finetune`, that which the words after the name decide."""
+    # Imported here: all commands together would load torch, the database and the web framework for one --help.
     module, _, attribute = COMMANDS[name].where.partition(".")
     command = getattr(importlib.import_module(f"seehear.commands.{module}"), attribute)
     return command if isinstance(command, type) else command(words)

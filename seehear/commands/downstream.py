@@ -67,19 +67,17 @@ class _FineTune:
 
 def finetune(words: Sequence[str]) -> type[_FineTune]:
     """Command class with the options of the preset among the words, which decides all other defaults."""
-    options = ("options", Annotated[FineTune, Flat], field(default=preset(_preset_of(words))))
+    # Read before the words are parsed: the preset decides the defaults that --help shows.
+    name = "base"
+    for at, word in enumerate(words):
+        if word.startswith("--preset="):
+            name = word.removeprefix("--preset=")
+        elif word == "--preset" and at + 1 < len(words):
+            name = words[at + 1]
+    options = ("options", Annotated[FineTune, Flat], field(default=preset(name)))
     made = make_dataclass("Finetune", [options], bases=(_FineTune,), frozen=True, kw_only=True)
     made.__doc__ = _FineTune.__doc__
     return made
-
-
-def _preset_of(words: Sequence[str]) -> str:
-    for at, word in enumerate(words):
-        if word.startswith("--preset="):
-            return word.removeprefix("--preset=")
-        if word == "--preset" and at + 1 < len(words):
-            return words[at + 1]
-    return "base"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +164,7 @@ class Generate:
                 command=command_line(self),
             )
             plain["painter"] = str(self.run_folder / FOLDER / "model")
+        # All of torchrun's processes train the painter, and one of them paints.
         if distributed.rank() == 0 and (query or not self.learn):
             made = generate(self.run_folder, query, self.options, library=library, device=self.device)
             plain |= _plain(made, save_pictures(made, self.out))
@@ -181,7 +180,8 @@ class Generate:
         if not query and not self.learn:
             raise SeehearError("nothing to paint: give --audio, --text or --image")
         known = read_config(model_folder(self.run_folder))["encoders"] if self.run_folder.is_dir() else ()
-        for kind in query:  # before a painter is learned, which takes minutes
+        # Checked before a painter is learned, which takes minutes.
+        for kind in query:
             if known and KINDS[kind] not in known:
                 raise SeehearError(
                     f"--{kind}: {self.run_folder} was trained without {KINDS[kind]}, on {', '.join(known)}"

@@ -34,6 +34,7 @@ class Export:
     def run(self) -> None:
         if self.out.is_dir() and any(self.out.iterdir()):
             raise SeehearError(f"{self.out} is not empty: name a new folder")
+        # A library is known by its table of clips, or by an address; everything else names a model.
         if (Path(self.what) / "clips.lance").is_dir() or ("://" in self.what and not self.what.startswith(FROZEN)):
             self._library()
         else:

@@ -155,7 +155,12 @@ class Drop:
     def run(self) -> None:
         library = LibraryTables.open(self.library)
         for table in self.tables:
-            drop(library, table)
+            if table not in (tables := _names(library)):
+                raise unknown("table", table, tables)
+            with writing(library.uri):
+                key = _runs(library).get(table, ("", ""))[0]
+                library.drop(table)
+                library.forget(key)
         show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}", as_json=self.json)
 
 
@@ -231,6 +236,7 @@ class Transcribe:
         from seehear.library.transcribe import transcribe
         from seehear.library.transcripts import write_subtitles
 
+        # Checked before the recordings are read, which takes hours.
         if self.export and (self.export[0] != "srt" or len(self.export) > 2):
             raise SeehearError(f"--export takes 'srt' and a folder; got {' '.join(self.export)}")
         library = LibraryTables.open(self.library)
@@ -289,6 +295,7 @@ class Stored:
     @property
     def gone(self) -> bool:
         """Whether the run is deleted, as far as this machine can see."""
+        # Frozen spaces belong to no run.
         return bool(self.run) and not self.run.startswith("frozen:") and not os.path.exists(self.run)
 
 
@@ -298,16 +305,6 @@ def stored(library: LibraryTables) -> list[Stored]:
         Stored(table=name, rows=library.table(name).count_rows(), run=runs.get(name, ("", ""))[1])
         for name in _names(library)
     ]
-
-
-def drop(library: LibraryTables, table: str) -> None:
-    """Deletes a table and its entry in `about`. Its vectors can be made again from the media."""
-    if table not in (tables := _names(library)):
-        raise unknown("table", table, tables)
-    with writing(library.uri):
-        key = _runs(library).get(table, ("", ""))[0]
-        library.drop(table)
-        library.forget(key)
 
 
 def _names(library: LibraryTables) -> list[str]:

@@ -23,7 +23,7 @@ from seehear.library.workers import cores
 from seehear.progress import counted, say
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
-from seehear.runs.choose import Choice, choose
+from seehear.runs.choose import choose
 from seehear.runs.config import recipe, recipes
 from seehear.runs.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
 from seehear.runs.run import Run, train_run
@@ -66,27 +66,25 @@ class _Train:
         if options is None:
             choice = choose(library)
             if not choice.recipe:
-                return self._nothing(library, choice)
+                plain = {"folder": None, "verdict": {"words": choice.why}}
+                text = f"{choice.why}\nnext: {shlex.join(['seehear', 'index', library.uri])}"
+                return show(plain if self.json else text, as_json=self.json)
             say(f"{choice.why}: {choice.recipe}")
             name, options = choice.recipe, recipe(choice.recipe)
         folder = self.out or Path("runs") / name
         command = command_line(self)
+        # A named recipe is an experiment: its model is kept even if the closed form is better.
         result = train_run(library, options, folder, resume=self.resume, command=command, keep_best=not self.recipe)
+        # Under torchrun, one process prints.
         if distributed.rank() != 0:
             return
         verdict = verdict_of(folder)
         if self.json:
-            plain = asdict(result) | {"folder": str(folder), "model": str(folder / "model"), "verdict": verdict}
-            show(plain, as_json=True)
+            paths = {"folder": str(folder), "model": str(folder / "model")}
+            show(asdict(result) | paths | {"verdict": verdict}, as_json=True)
         else:
             words = f"{verdict['words']}\n" if verdict else ""
             print(f"{words}model: {folder / 'model'}\nnext: {_next_commands(library, folder)}")
-
-    def _nothing(self, library: LibraryTables, choice: Choice) -> None:
-        if self.json:
-            show({"folder": None, "verdict": {"words": choice.why}}, as_json=True)
-        else:
-            print(f"{choice.why}\nnext: {shlex.join(['seehear', 'index', library.uri])}")
 
 
 def train(words: Sequence[str]) -> type[_Train]:
@@ -96,6 +94,7 @@ def train(words: Sequence[str]) -> type[_Train]:
     name = name or next((word for word in words if word in recipes()), "")
     if not name:
         return _Train
+    # tyro reads the defaults of a class before it parses the words: a recipe with other defaults is another class.
     default = recipe(name)
     kind: Any = type(default)
     options = ("options", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
@@ -108,6 +107,7 @@ def _next_commands(library: LibraryTables, folder: Path) -> str:
     """Next commands: `index`, and `evaluate` where the library has the clips it needs."""
     modalities = read_config(model_folder(folder))["encoders"] or ("video", "audio", "text")
     has = ["array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities]
+    # One modality is ranked by another: clips with a single one are of no use to `evaluate`.
     pairs = " OR ".join(f"({one} AND {other})" for one, other in combinations(has, 2))
     index = shlex.join(["seehear", "index", library.uri, str(folder)])
     if pairs and library.table("clips").count_rows(f"split = 'test' AND ({pairs})") >= 2:
@@ -247,6 +247,7 @@ class Compare:
         if self.json:
             show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()}, as_json=True)
             return
+        # Each task counts once, by its main measure.
         compared = [own[name] for own in found.values() for name in MAIN.values() if name in own]
         ahead, behind = (sum(s * c.low > 0 < s * c.high for c in compared) for s in (1, -1))
         print(
@@ -254,7 +255,8 @@ class Compare:
             f"{counted(len(compared), 'task')}, behind in {behind}; "
             f"{len(compared) - ahead - behind} cannot be told apart (95 % intervals)"
         )
-        for task, own in found.items():  # the main measure of each task, and R@1 and R@10 of retrieval
+        # The main measure of each task, and R@1 and R@10 of retrieval.
+        for task, own in found.items():
             for name in [n for n in (*dict.fromkeys(MAIN.values()), "R@1", "R@10") if n in own]:
                 print(f"{task:24} {name:8} {own[name]}")
 

@@ -55,6 +55,7 @@ class Open:
         uri = self.library or library_of(self.folder)
         waits = False
         try:
+            # Asked again each second: the process that keeps the library may end, or begin to serve.
             while True:
                 with keeper(uri) as alone:
                     if alone:
@@ -68,12 +69,13 @@ class Open:
                 waits = True
                 time.sleep(1.0)
         except KeyboardInterrupt:
-            raise Interrupted("stopped; the same command goes on") from None
+            raise Interrupted("stopped: run the same command again to continue") from None
 
     def _work(self, uri: str) -> None:
         from seehear.folders.work import Work
         from seehear.serve.server import serving
 
+        # Before the server starts: it opens an existing library.
         with writing(uri):
             LibraryTables.create(uri)
         work = Work(self.folder, uri, preset=self.preset, device=self.config.device, rest_seconds=_REST_SECONDS)
@@ -86,7 +88,8 @@ class Open:
     def _show(self, what: str, address: str) -> None:
         token = f"?token={quote(self.config.token, safe='')}" if self.config.token else ""
         say(f"{what} {address}{token}")
-        if self.browser and not token:  # every user sees the arguments of a process, the browser's too
+        # Every user sees the arguments of a process, the browser's too.
+        if self.browser and not token:
             webbrowser.open(address)
 
 
@@ -125,6 +128,7 @@ class Find(QueryOptions):
             raise SeehearError(f"no folder {self.folder}{near(self.folder)}")
         if not self.parts(self.words):
             raise SeehearError("nothing to search for: give words, --audio, --image, --video or --like")
+        # Saved clips would be found by the next search.
         if self.save is not None and self.save.resolve().is_relative_to(self.folder.resolve()):
             raise SeehearError(
                 f"--save {self.save} is inside {self.folder} and would be searched too: choose another folder"
@@ -144,7 +148,8 @@ class Find(QueryOptions):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
-        library = LibraryTables.create(uri)  # the time may have ended before there was a whole one
+        # Created: the time may have ended before there was a whole library.
+        library = LibraryTables.create(uri)
         if done and not library.count_clips():
             files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' lists the reasons"
             raise SeehearError(f"nothing to search in {self.folder}: {files} cannot be read; {why}")

@@ -51,26 +51,23 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
     """The error for words that tyro refuses. tyro has no public hook: its message is the first part of the box that it
     prints, below the title and above the help of the option."""
     options = option_names(command)
+    # Words after '--' are no options.
     for word in takewhile(lambda word: word != "--", words):
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in options:
             return unknown(f"option of '{prog}'", option, options, listed="--help lists them")
     lines = "\n".join(_COLOUR.sub("", line).strip(" |│") for line in box.splitlines()[1:])
     message = next((" ".join(part.split()) for part in _RULE.split(lines) if part.strip()), "").rstrip(" .")
-    if message.startswith("Missing from"):  # tyro names the type of a positional argument, not the argument
-        message = f"{prog} needs {', '.join(_required(command))}"
+    # tyro names the type of a missing positional argument: LIBRARY says more, as does --library of an option.
+    if message.startswith("Missing from"):
+        hints, positional = get_type_hints(command, include_extras=True), get_args(tyro.conf.Positional[str])[1]
+        names = [f.name for f in fields(command) if f.default is MISSING and f.default_factory is MISSING]
+        required = (n.upper() if positional in get_args(hints[n]) else f"--{n.replace('_', '-')}" for n in names)
+        message = f"{prog} needs {', '.join(required)}"
     left = message.removeprefix("Unrecognized options: ")
     if left != message and not left.startswith("-"):
         message = f"'{left}' is one argument too many: several words, or a path with spaces, go in quotes"
     return SeehearError(f"{message} ('{prog} --help' lists all options)")
-
-
-def _required(command: Any) -> list[str]:
-    """Arguments without a default: LIBRARY where it is positional, else --library."""
-    hints = get_type_hints(command, include_extras=True)
-    positional = get_args(tyro.conf.Positional[str])[1]
-    names = [f.name for f in fields(command) if f.default is MISSING and f.default_factory is MISSING]
-    return [name.upper() if positional in get_args(hints[name]) else f"--{name.replace('_', '-')}" for name in names]
 
 
 def option_names(command: Any) -> set[str]:
@@ -109,7 +106,7 @@ _SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Served:
+class _Served:
     """Answer of a server."""
 
     answer: Answer
@@ -119,11 +116,12 @@ class Served:
     """Whether it is still indexing the folder."""
 
 
-def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> Served | None:
+def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> _Served | None:
     """The answer of the running server of a library; None where there is none, it does not answer in time, or refuses.
     A server with a token is asked only where SEEHEAR_TOKEN holds it. `follows`: only one that keeps the library up to
     date with its folder."""
     server, token = server_of(uri), os.environ.get("SEEHEAR_TOKEN", "")
+    # Another version may answer in another form.
     if server is None or server.version != version("seehear"):
         return None
     if (follows and not server.follows) or (server.token and not token):
@@ -134,15 +132,17 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
         behind = tuple(run["behind"] for run in status["runs"] if run["together"])
         hits = [_moment(hit) for hit in found["hits"]]
         answer = Answer(found["query"], hits, found["indexed"], found["clips"])
-        return Served(answer, behind, progress is not None and progress["state"] != "ready")
+        return _Served(answer, behind, progress is not None and progress["state"] != "ready")
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
-        return None  # the command then does the work itself
+        # The command does the work itself.
+        return None
 
 
 def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     headers = {"authorization": f"Bearer {token}"} if server.token else {}
     data = None if body is None else json.dumps(body).encode()
     request = Request(server.address + path, data, headers | {"content-type": "application/json"})
+    # No proxy, whatever the environment says: the server is on this machine.
     with build_opener(ProxyHandler({})).open(request, timeout=_SECONDS) as answer:
         return json.load(answer)
 

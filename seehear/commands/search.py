@@ -106,7 +106,18 @@ class QueryOptions:
         parts: list[Any] = [words] if words else []
         for kind in ("audio", "image", "video"):
             for path in getattr(self, kind):
-                _check_example(kind, path)
+                # Imported here: a query by words alone does without libav.
+                from seehear.media.files import probe
+
+                if not path.is_file():
+                    raise SeehearError(f"no file {path}")
+                # Opened before a folder is indexed or a model loaded, which takes minutes.
+                info = probe(path)
+                if kind == "image" and not info.is_picture:
+                    use = "--video" if info.has_video else "--audio"
+                    raise SeehearError(f"--image {path} is no picture: use {use}")
+                if kind == "audio" and not info.has_audio:
+                    raise SeehearError(f"{path} has no sound")
                 parts.append({kind: str(path)})
         return parts + [{"clip": name} for name in self.like]
 
@@ -159,6 +170,7 @@ class Search(QueryOptions):
             return
         if self.modalities or self.hybrid or self.remove_gap:
             raise SeehearError("--modalities, --hybrid and --remove-gap need one index: add --index NAME")
+        # A server has models and vectors in memory: it answers sooner than they are loaded.
         query = self.for_server(self.words)
         if query and (served := ask_server(self.library, query)):
             for line in one_each(served.behind):
@@ -201,19 +213,6 @@ class Search(QueryOptions):
             print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
 
 
-def _check_example(kind: str, path: Path) -> None:
-    """Refuses a file that cannot be searched by, before a folder is indexed or a model loaded."""
-    from seehear.media.files import probe
-
-    if not path.is_file():
-        raise SeehearError(f"no file {path}")
-    info = probe(path)
-    if kind == "image" and not info.is_picture:
-        raise SeehearError(f"--image {path} is no picture: use {'--video' if info.has_video else '--audio'}")
-    if kind == "audio" and not info.has_audio:
-        raise SeehearError(f"{path} has no sound")
-
-
 def show_answer(answer: Answer, *, as_json: bool) -> None:
     """Prints the moments, the verdict first, or as JSON (docs/search.md)."""
     if as_json:
@@ -237,6 +236,7 @@ def behind_lines(library: LibraryTables, names: Sequence[str]) -> list[str]:
 
 def one_each(lines: Iterable[str]) -> list[str]:
     """The lines of `behind` for several indexes, reduced to one for each command."""
+    # Lines differ in their counts, and name the command after ': run'.
     return list({line.partition(": run")[2]: line for line in lines if line}.values())
 
 
@@ -262,6 +262,7 @@ class Serve:
             # A browser is started with the address, token and all, and every user sees the arguments of a process.
             raise SeehearError("--open would show the token in the process list: open the printed address yourself")
         try:
+            # First: a wrong name is reported before the models' packages are imported.
             LibraryTables.open(self.library)
             from seehear.serve.server import serve
 

@@ -44,6 +44,7 @@ class _Study:
 
     def run(self) -> None:
         """Prints the outcome and the path of the report."""
+        # `type(self)`: a function that is an attribute of the class would be bound to the instance.
         study = type(self).measure(LibraryTables.open(self.library), self.out, self.options)
         print(study if self.details else study.summary())
         say(f"report: {write_study(study, kind=self.kind, command=command_line(self))}")
@@ -131,6 +132,7 @@ class Select:
         check_range(self, "[1, inf)", "clips")
 
     def run(self) -> None:
+        # Checked before the choice, which takes minutes.
         if self.column and not self.column.isidentifier():
             raise SeehearError(f"--column {self.column!r}: a name of letters, digits and underscores")
         library = LibraryTables.open(self.library)

@@ -91,7 +91,7 @@ class FeatureUpdate:
                 bar.advance()
                 if stop:
                     self._write()
-                    raise Interrupted(f"{stop.name} while reading features; the same command goes on from there")
+                    raise Interrupted(f"{stop.name} while reading features: run the same command again to continue")
         self._write()
         self._write_texts()
         deleted = [n for n, s in self.known.items() if s.info.get("origin") == self.wanted.name and n not in seen]

@@ -281,7 +281,7 @@ class _Encoding:
                     saved = self.backlog.kept + self.made
                     raise Interrupted(
                         f"{self.stop.name} while encoding with {self.encoder.name}: {counted(saved, 'row')} saved, "
-                        f"{left:,} left; the same command goes on from there"
+                        f"{left:,} left: run the same command again to continue"
                     )
         finally:
             self._flush()

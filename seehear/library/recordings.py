@@ -228,7 +228,7 @@ class _Reading:
                 saved, left = self.kept + self.made, self.total - self.kept - self.made - self.rejected
                 raise Interrupted(
                     f"{self.stop.name} during {self.reader.command}: {counted(saved, 'recording')} saved, {left:,} "
-                    "left; the same command goes on from there"
+                    "left: run the same command again to continue"
                 )
 
     def _take(self, job: Recording, result: list[Transcript] | Exception) -> int:

@@ -29,7 +29,7 @@ _SHOWN = {"video": "Still", "audio": "Sound"}
 
 
 @dataclass(frozen=True)
-class GalleryItem:
+class _GalleryItem:
     """Row of a gallery, or query."""
 
     clip: str
@@ -52,10 +52,10 @@ class Example:
     rank: float
     """Rank of the first right answer, from 1; fractional for ties."""
     gallery: int
-    query: GalleryItem
-    right: GalleryItem
+    query: _GalleryItem
+    right: _GalleryItem
     """The right answer with the best rank."""
-    first: tuple[GalleryItem, ...]
+    first: tuple[_GalleryItem, ...]
 
     @property
     def found(self) -> bool:
@@ -69,6 +69,7 @@ class Example:
 
 def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
     """Places of at most `count` queries from the best rank to the worst, more of them among the worse."""
+    # Ties are ordered by a hash of their names: by the order of the library, most would be of one recording.
     order = sorted(range(len(ranks)), key=lambda i: (ranks[i], digest("example", names[i])))
     if count >= len(order):
         return np.array(order)
@@ -115,7 +116,8 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *
     items = [_shown(i, clips, media, f"{n}.", scored=scored) for n, i in enumerate(example.first, start=1)]
     if not any(item.right for item in example.first):
         right = _shown(example.right, clips, media, f"Right answer, rank {rank}:", scored=scored)
-        items.insert(0, right | {"marked": False})  # its heading says that it is right
+        # Its heading says already that it is right.
+        items.insert(0, right | {"marked": False})
     return render(
         "example.html",
         found=example.found,
@@ -126,13 +128,13 @@ def example_card(example: Example, clips: Mapping[str, Clip], media: Excerpts, *
     )
 
 
-def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str]) -> GalleryItem:
+def _item(rows: Embedded, row: int, modality: str, ids: Sequence[str]) -> _GalleryItem:
     first = int(np.searchsorted(rows.owner, rows.owner[row]))
-    return GalleryItem(str(ids[rows.owner[row]]), modality, row - first)
+    return _GalleryItem(str(ids[rows.owner[row]]), modality, row - first)
 
 
 def _shown(
-    item: GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
+    item: _GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
 ) -> dict[str, Any]:
     clip = clips[item.clip]
     single = item.modality == "text" and item.number < len(clip.texts)

@@ -59,7 +59,8 @@ def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Ma
                 "place": at(m.value),
                 "whisker": [at(m.low), at(m.high)] if math.isfinite(m.low) and math.isfinite(m.high) else None,
             }
-            for m in reversed(known)  # the first mark is drawn last, on top
+            # The first mark is drawn last, on top.
+            for m in reversed(known)
         ]
         spoken = "; ".join(m.says or f"{m.kind} {100 * m.value:.1f} %" for m in known)
         shown.append(vars(line) | {"spoken": spoken, "marks": marks})
@@ -75,7 +76,8 @@ def legend(names: Mapping[str, str]) -> Markup:
 def histogram(series: Sequence[tuple[str, np.ndarray]], *, label: str, bins: int = 30) -> Markup:
     """Overlaid histograms, each as shares of its own total, with dashed means."""
     every = np.concatenate([values for _, values in series])
-    edges = np.histogram_bin_edges(every, bins)  # common to all series
+    # Edges common to all series, so that their bars can be compared.
+    edges = np.histogram_bin_edges(every, bins)
     shares = [np.histogram(values, edges)[0] / len(values) for _, values in series]
     top = max(float(s.max()) for s in shares)
     bars = [

@@ -76,7 +76,8 @@ def _by_modalities(library: LibraryTables) -> list[list[str]]:
 def _leaks(library: LibraryTables, split: str) -> dict[str, Any]:
     """Leakage of the split into the training clips: sentences, and a row for each kind of similarity."""
     held_out = library.table("clips").count_rows(f"split = '{split}'")
-    latents = held_out * library.count_clips() <= _PAIRS  # the cost grows with the product
+    # The cost grows with the product.
+    latents = held_out * library.count_clips() <= _PAIRS
     try:
         leakage = check_leakage(library, split=split, latents=latents)
     except SeehearError as error:

@@ -19,7 +19,8 @@ from seehear.library.workers import map_in_processes
 from seehear.media.files import AudioSpec, VideoSpec, read_window
 from seehear.report.page import part
 
-if TYPE_CHECKING:  # types.py imports torch, which the reading processes do not need
+# types.py imports torch, which the reading processes do without.
+if TYPE_CHECKING:
     from seehear.types import Modality
 
 SECONDS = 4.0
@@ -53,6 +54,7 @@ class Excerpts:
         excerpt = self.excerpts.get(key, "not read")
         if isinstance(excerpt, str):
             return part("parts.html", "gone", excerpt)
+        # Inside the page and not beside it: a report is one file that can be sent.
         address = f"data:{_KINDS[key[1]]};base64,{base64.b64encode(excerpt).decode()}"
         if len(address) > self.left:
             return part("parts.html", "gone", "left out: the page has its full size")
@@ -82,12 +84,12 @@ def read_excerpts(
                 wanted.append(_Wanted((name, modality), path, clip.start, clip.end))
         else:
             excerpts[name, modality] = "the library knows no file of it"
-    for want, made in map_in_processes(excerpt, wanted, workers=workers, time_limit=_TIME_LIMIT):
+    for want, made in map_in_processes(_excerpt, wanted, workers=workers, time_limit=_TIME_LIMIT):
         excerpts[want.key] = made if isinstance(made, bytes) else f"not shown: {made}"
     return excerpts
 
 
-def excerpt(wanted: _Wanted) -> bytes:
+def _excerpt(wanted: _Wanted) -> bytes:
     """JPEG or MP3 of a window of a file; runs in a worker."""
     if not Path(wanted.path).is_file():
         raise DecodeError(f"{wanted.path} is not there any more")

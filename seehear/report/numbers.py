@@ -32,7 +32,7 @@ _WORST = 15
 
 
 @dataclass(frozen=True)
-class NumbersRow:
+class _NumbersRow:
     """One task: results of the run and of the best baseline of each kind."""
 
     run: TaskResult
@@ -53,7 +53,7 @@ class NumbersRow:
         return marks
 
 
-def rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str], metric: str) -> list[NumbersRow]:
+def _rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str], metric: str) -> list[_NumbersRow]:
     """A row for each task of these kinds with a result of the run. `own`: names of its spaces, in order of preference.
     Pairs of modalities come before fused and mixed tasks, tasks with many recordings before those with few."""
     rows = []
@@ -62,18 +62,20 @@ def rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str], 
         run = next((results[name] for name in own if name in results), None)
         if run is None or metric not in run.metrics:
             continue
-        rows.append(NumbersRow(run, *rivals(list(results.values()), task, own, metric)))
+        rows.append(_NumbersRow(run, *rivals(list(results.values()), task, own, metric)))
+    # Results of few recordings are the least certain.
     return sorted(rows, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
 
 def retrieval_section(report: EvaluationReport, own: Sequence[str], *, training: str = "") -> Markup:
     """Retrieval beside the baselines, with the verdict of the run's training. Fused and mixed tasks, first answers and
     all measures are folded."""
-    rows = rows_of(report, own, ("retrieval",), _DECIDED)
+    rows = _rows_of(report, own, ("retrieval",), _DECIDED)
     if not rows:
         return Markup()
     compared: dict[str, Comparison | None] = {}
-    for row in rows:  # the run minus the best closed form, query by query
+    # The run minus the best closed form, query by query.
+    for row in rows:
         task, compared[row.run.task] = row.run.task, None
         if row.closed is not None and _DECIDED in row.run.per_query and len(row.run.keys):
             both = compare_reports(report, report, task, model_a=row.closed.model, model_b=row.run.model)
@@ -97,14 +99,14 @@ def other_sections(report: EvaluationReport, own: Sequence[str]) -> Markup:
     """Classes by name and by probes, labels, correspondence: a chart and a table for each kind."""
     kinds = []
     for kind, (title, what) in _KINDS.items():
-        if rows := rows_of(report, own, (kind,), MAIN[kind]):
+        if rows := _rows_of(report, own, (kind,), MAIN[kind]):
             chart = _chart(rows, MAIN[kind], f"{title}: {MAIN[kind]} by task")
             everything = _everything(report, (kind,), f"All numbers: {title.lower()}")
             kinds.append({"title": title, "what": what, "key": _key(rows), "chart": chart, "everything": everything})
     return render("others.html", kinds=kinds) if kinds else Markup()
 
 
-def _chart(rows: Sequence[NumbersRow], metric: str, label: str = "") -> Markup:
+def _chart(rows: Sequence[_NumbersRow], metric: str, label: str = "") -> Markup:
     lines = []
     for row in rows:
         value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
@@ -134,7 +136,7 @@ def direction(task: str) -> str:
     return arrows(task).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
 
 
-def _key(rows: Sequence[NumbersRow]) -> Markup:
+def _key(rows: Sequence[_NumbersRow]) -> Markup:
     names = {"run": "this run, with its 95 % interval"}
     if any(row.closed for row in rows):
         names["closed"] = "the closed form that is best on this split"
@@ -157,7 +159,7 @@ def _verdict(known: Sequence[Comparison]) -> str:
     )
 
 
-def _table(rows: Sequence[NumbersRow], compared: dict[str, Comparison | None]) -> dict[str, Any]:
+def _table(rows: Sequence[_NumbersRow], compared: dict[str, Comparison | None]) -> dict[str, Any]:
     """Table of the run and its baselines, without columns for missing baselines."""
     caption = f"{_DECIDED} in per cent with 95 % intervals over source recordings."
     columns: dict[str, list[str]] = {
@@ -214,8 +216,9 @@ def shape_section(report: EvaluationReport, spaces: Mapping[str, Mapping[Modalit
     panels = []
     for name, vectors in spaces.items():
         for p, q in combinations(vectors, 2):
-            true, false = similarities(vectors[p], vectors[q])
-            if len(true) < 2:  # a single clip has no false pair
+            true, false = _similarities(vectors[p], vectors[q])
+            # A single clip has no false pair.
+            if len(true) < 2:
                 continue
             mean = f"mean cosine {true.mean():.2f}; false pairs {false.mean():.2f}"
             series = [(f"true pairs ({len(true):,})", true), (f"false pairs ({len(false):,})", false)]
@@ -223,32 +226,30 @@ def shape_section(report: EvaluationReport, spaces: Mapping[str, Mapping[Modalit
             panels.append((f"{p} and {q}" + (f" in {name}" if len(spaces) > 1 else ""), drawn))
     if not panels:
         return Markup()
-    gaps = {name: rows for name in spaces if (rows := _gaps(report, name))}
-    return render("shape.html", panels=panels, gaps=gaps, several=len(spaces) > 1)
+    gaps: dict[str, list[list[str]]] = {name: [] for name in spaces}
+    for result in report.results:
+        hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
+        if hubs and result.model in gaps:
+            # Adding 0.0 turns a rounded -0.0 into 0.0.
+            known = [
+                f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-"
+                for name in ("distance", "matched", "unmatched")
+            ]
+            shares = [f"{round(hubs['skew'], 1) + 0.0:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
+            gaps[result.model].append([direction(result.task), *known, *shares])
+    return render("shape.html", panels=panels, gaps={k: v for k, v in gaps.items() if v}, several=len(spaces) > 1)
 
 
-def similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
+def _similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     """(cosines of true pairs, of false pairs), one vector per clip, of at most a thousand evenly spaced clips."""
     one, other = x.one_each(), y.one_each()
     shared = np.intersect1d(one.owner, other.owner)
-    if len(shared) > _MOST:  # evenly spaced, not drawn: the same page every time
+    # Evenly spaced and not drawn at random: the page is the same every time.
+    if len(shared) > _MOST:
         shared = shared[np.linspace(0, len(shared) - 1, _MOST).astype(int)]
     a, b = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
     scores = a @ b.T
     return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]
-
-
-def _gaps(report: EvaluationReport, model: str) -> list[list[Any]]:
-    rows = []
-    for result in report.results:
-        hubs, gap = result.details.get("hubness"), result.details.get("gap", {})
-        if result.model == model and hubs:
-            names = ("distance", "matched", "unmatched")
-            # Adding 0.0 turns a rounded -0.0 into 0.0.
-            known = [f"{round(gap[name], 2) + 0.0:.2f}" if name in gap else "-" for name in names]
-            shares = [f"{round(hubs['skew'], 1) + 0.0:.1f}", percent(hubs["largest"]), percent(hubs["orphans"])]
-            rows.append([direction(result.task), *known, *shares])
-    return rows
 
 
 # -- confusions of labels ----------------------------------------------------------------------------------------------
@@ -282,6 +283,7 @@ def _confusions(result: TaskResult) -> dict[str, Any]:
         clips = total[true]
         counts = {said: count[true, said] for said in classes}
         cells = [{"said": said, "clips": n, "share": n / (clips or 1)} for said, n in counts.items()]
-        right = percent(counts[true] / clips) if clips else "-"  # a class may occur among the answers only
+        # A class may occur among the answers only.
+        right = percent(counts[true] / clips) if clips else "-"
         heat.append({"label": true, "cells": cells, "clips": clips, "right": right})
     return {"classes": classes, "heat": heat}

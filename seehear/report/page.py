@@ -22,6 +22,7 @@ _POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'"
 )
+# Control characters and lone surrogates (names of files that are no UTF-8), which no HTML may contain
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _BETWEEN = re.compile(r"(?<=[>}])\s*\n\s*(?=[<{])")
 
@@ -56,6 +57,7 @@ def templates() -> Environment:
         extensions=[_Tight],
         autoescape=True,
         finalize=_clean,
+        # A misspelled name fails in the tests instead of being empty on the page.
         undefined=StrictUndefined,
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -54,8 +53,10 @@ def write_protocol(run: str | Path, found: ProtocolReport, options: ReportOption
 def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> str:
     report, wanted = found.report, found.wanted
     opened, own, warnings = None, report.models()[:1], list(report.warnings)
-    if wanted.kind != "localisation":  # its clips are too many for memory
+    # The clips of a localisation protocol are too many for memory.
+    if wanted.kind != "localisation":
         opened, own, warnings = open_evaluated(run, report)
+    # Sections whose data cannot be read stay empty, and a warning says so.
     examples = space = data = NONE
     if opened is not None:
         if wanted.kind == "retrieval":
@@ -93,12 +94,20 @@ def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> s
 
 def published_section(found: ProtocolReport) -> Markup:
     key = {"run": "measured here, with its 95 % interval", "published": "published", "chance": "chance"}
-    return render(
-        "published.html",
-        charts=list(_charts(found.report, found.published)),
-        key=legend(key),
-        numbers=_published_table(found.published) if found.published else None,
-    )
+    published, names = found.published, _measures(found.published)
+    noted = any(row.note for row in published)
+    rows = []
+    for row in published:
+        source = row.source if "/" in row.source else f"arXiv {row.source}"
+        numbers = [f"{row.values[n]:g}" if n in row.values else "" for n in names]
+        rows.append([row.method, f"{source}, {row.tag}", *([row.note] if noted else []), *numbers])
+    seen = "; ".join(f"{tag}: {TAGS[tag]}" for tag in dict.fromkeys(row.tag for row in published))
+    caption = f"As printed, in per cent where it is a share; nothing of it was measured here. Seen in: {seen}."
+    words = ["published", "source, and how seen", *(["note"] if noted else [])]
+    columns = [direction(name) + ("" if name.rpartition(" ")[2] in NOT_PERCENT else ", %") for name in names]
+    table = {"head": [*words, *columns], "rows": rows, "caption": caption, "words": len(words)}
+    charts = list(_charts(found.report, published))
+    return render("published.html", charts=charts, key=legend(key), numbers=table if published else None)
 
 
 def _charts(report: EvaluationReport, published: Sequence[PublishedNumber]) -> Iterator[tuple[str, Markup]]:
@@ -141,22 +150,6 @@ def _measured(result: TaskResult, metric: str) -> PlotLine:
         chance = result.chance[metric]
         marks.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
     return PlotLine(result.model, marks, percent(value, bounds), direction(result.task), strong=True)
-
-
-def _published_table(published: Sequence[PublishedNumber]) -> dict[str, Any]:
-    names = _measures(published)
-    noted = any(row.note for row in published)
-    rows = []
-    for row in published:
-        source = row.source if "/" in row.source else f"arXiv {row.source}"
-        numbers = [f"{row.values[n]:g}" if n in row.values else "" for n in names]
-        rows.append([row.method, f"{source}, {row.tag}", *([row.note] if noted else []), *numbers])
-    tags = dict.fromkeys(row.tag for row in published)
-    seen = "; ".join(f"{tag}: {TAGS[tag]}" for tag in tags)
-    caption = f"As printed, in per cent where it is a share; nothing of it was measured here. Seen in: {seen}."
-    words = ["published", "source, and how seen", *(["note"] if noted else [])]
-    columns = [direction(name) + ("" if name.rpartition(" ")[2] in NOT_PERCENT else ", %") for name in names]
-    return {"head": [*words, *columns], "rows": rows, "caption": caption, "words": len(words)}
 
 
 def _measures(published: Sequence[PublishedNumber]) -> list[str]:

@@ -99,7 +99,7 @@ def run_page(
         warnings += opened.warnings
         shown = example_section(opened, opened.vectors, report, options)
         space = shape_section(report, opened.vectors)
-        training = training_section(run, opened.space.method, opened.data)
+        training = _training_section(run, opened.space.method, opened.data)
         data = health_section(opened.library, split=report.split)
     verdict, folder = report.about.get("verdict", ""), folder or run
     files = linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"})
@@ -125,7 +125,7 @@ def run_page(
 
 
 @dataclass(frozen=True)
-class Opened:
+class _Opened:
     """Library, model and clips of an evaluation."""
 
     library: LibraryTables
@@ -147,12 +147,13 @@ class Opened:
 
 def open_evaluated(
     run: Path, report: EvaluationReport, library: LibraryTables | str | Path | None = None
-) -> tuple[Opened | None, list[str], list[str]]:
+) -> tuple[_Opened | None, list[str], list[str]]:
     """(data of the evaluation, names of the run's spaces in the report, warnings of the report). If the data cannot be
     read, there are none, and one more warning."""
     try:
         if library is None:
             named = str(report.about.get("dataset_name", ""))
+            # The library may have moved since: then the run knows where it was trained.
             library = named if "://" in named or Path(named).is_dir() else trained_on(run)
         opened = library if isinstance(library, LibraryTables) else LibraryTables.open(library)
         # The CPU: a report must not need the machine that trained.
@@ -167,7 +168,7 @@ def open_evaluated(
     if report.about.get("dataset_revision", "") != data_revision(data):
         warnings.append("the library has changed since the evaluation: examples and numbers may differ, evaluate again")
     spaces = list(space_names(space.method).values())
-    return Opened(opened, space, data, tuple(warnings)), spaces, list(report.warnings)
+    return _Opened(opened, space, data, tuple(warnings)), spaces, list(report.warnings)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ def linked(described: Mapping[str, str]) -> Markup:
 
 
 def example_section(
-    opened: Opened,
+    opened: _Opened,
     spaces: Mapping[str, Mapping[str, Embedded]],
     report: EvaluationReport,
     options: ReportOptions,
@@ -265,7 +266,7 @@ def reproduce_section(run: Path, report: EvaluationReport) -> Markup:
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def training_section(run: Path, method: Method, data: LatentData) -> Markup:
+def _training_section(run: Path, method: Method, data: LatentData) -> Markup:
     """Curves, speed and cost of a step, from `metrics.jsonl` and the model's notes as far as they exist."""
     entries = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").is_file() else []
     noted = read_config(model_folder(run)).get("training", {})
@@ -291,7 +292,8 @@ def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
     """(floating-point operations, rows) of a training step, forward and backward, on the given clips. None for a method
     with towers for media, which latents bypass, and for fewer than two clips with two modalities."""
     data = data.joined()
-    rows = min(_ROWS, len(data)) // 2 * 2  # an even number; 0 for a single clip
+    # An even number of rows; 0 for a single clip.
+    rows = min(_ROWS, len(data)) // 2 * 2
     if type(method).encode is Method.encode or not rows:
         return None
     # A copy: counting runs a step, which changes buffers and gradients.

@@ -47,12 +47,6 @@ _WIDEST = 12  # measures in the list of cells
 
 def write_study(study: Study, *, kind: str, command: str = "") -> Path:
     """Writes the page, and returns its path. `kind`: name of the study on the command line."""
-    write_text(study.folder / HTML_NAME, study_page(study, kind=kind, command=command))
-    return study.folder / HTML_NAME
-
-
-def study_page(study: Study, *, kind: str, command: str = "") -> str:
-    """The page of a study in its folder."""
     title, about = _KINDS.get(kind, (kind, ""))
     head, *rest = study.tables
     # Each drawing is an image of its own, so that no style of the page affects it.
@@ -74,7 +68,9 @@ def study_page(study: Study, *, kind: str, command: str = "") -> str:
     ]
     known = _data(study) | {"files": linked(files)}
     lead = render("lead.html", verdict=(), warnings=(), about=about, notes=(), known=known)
-    return page(title, lead, sections)
+    path = study.folder / HTML_NAME
+    write_text(path, page(title, lead, sections))
+    return path
 
 
 def _said(said: Sequence[str]) -> Markup:

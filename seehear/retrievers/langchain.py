@@ -16,9 +16,10 @@ from typing import Any
 
 from seehear.errors import require
 from seehear.facade import Library
-from seehear.retrievers.passage import passage
+from seehear.retrievers import passage
 from seehear.search.filters import Filters
 
+# The imports below would fail without naming the extra.
 require("langchain_core", "langchain")
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun  # noqa: E402  # after the advice on how to install it

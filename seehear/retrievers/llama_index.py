@@ -17,9 +17,10 @@ from typing import Any
 
 from seehear.errors import require
 from seehear.facade import Library
-from seehear.retrievers.passage import passage
+from seehear.retrievers import passage
 from seehear.search.filters import Filters
 
+# The imports below would fail without naming the extra.
 require("llama_index.core", "llama-index")
 
 from llama_index.core.retrievers import BaseRetriever  # noqa: E402  # after the advice on how to install it
@@ -64,4 +65,5 @@ class SeehearIndexRetriever(BaseRetriever):
         return nodes
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        # The inherited one would search in the event loop, and stop it for as long.
         return await asyncio.to_thread(self._retrieve, query_bundle)

@@ -86,6 +86,7 @@ class Answer:
     @property
     def films(self) -> list[FilmHits]:
         """Moments by file, ordered by the best of each."""
+        # A clip of text alone has no film, and stands for itself.
         films: dict[str, FilmHits] = {}
         for hit in self.hits:
             films.setdefault(hit.film or hit.clip, FilmHits(hit.film, [])).hits.append(hit)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -13,7 +13,7 @@ from seehear.errors import SeehearError, require
 from seehear.library.clip_table import ClipTable
 from seehear.library.locking import writing
 from seehear.library.records import Text, digest
-from seehear.library.tables import Clip, LibraryTables, table_name
+from seehear.library.tables import LibraryTables, table_name
 from seehear.library.vectors import VectorTable
 from seehear.nn.unit import unit
 from seehear.search.calibrate import (
@@ -34,7 +34,7 @@ from seehear.search.calibrate import (
 )
 from seehear.search.gallery import Gallery
 from seehear.search.index import indexes, set_index
-from seehear.search.query import Hit, SearchSpace
+from seehear.search.query import Hit, Part, SearchSpace, weight_of
 from seehear.types import Modality
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def kind_of_text(text: Text) -> str:
     return _KIND_OF_TEXT[str(text.kind)]
 
 
-def kind_of_hit(hit: Hit, clip: Clip) -> str:
+def kind_of_hit(hit: Hit) -> str:
     """Kind of match of a hit of one index."""
-    text = next((text for text in clip.texts if text.text == hit.text), None)
+    text = next((text for text in hit.clip.texts if text.text == hit.text), None)
     return _KIND_OF.get(hit.modality, kind_of_text(text) if text else "text")
 
 
@@ -73,6 +73,7 @@ def calibrate_index(library: LibraryTables, space: SearchSpace, name: str) -> No
     """Brings the calibration of an index up to date; does nothing for an unchanged index and unchanged phrases."""
     about = indexes(library)[name]
     phrases = background_phrases()
+    # Everything that the scales depend on, the law included: calibrations of an earlier version are computed again.
     made = digest(about["maker"], str(library.table(table_name("vectors", name)).version), str(OWN), "gumbel", *phrases)
     if "text" not in space.modalities or about.get("background", {}).get("made") == made:
         return
@@ -101,9 +102,9 @@ class Calibration:
         heights_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
         return evidence(heights_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
 
-    def of_hit(self, hit: Hit, clip: Clip, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
+    def of_hit(self, hit: Hit, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
         """Confidence of a hit for words; None for an uncalibrated kind."""
-        kind = kind_of_hit(hit, clip)
+        kind = kind_of_hit(hit)
         if kind not in self.scales or text_E is None:
             return None
         rows_NE = gallery.vectors_of(hit.id)[hit.modality]
@@ -159,6 +160,7 @@ class OpenIndex:
         modality = next((m for m, own in _KIND_OF.items() if own == kind), None)
         if modality is None or not self.frozen or run.frozen or modality not in run.space.locked:
             return False
+        # Other encoders of the same modality give other vectors.
         made = [[info["fingerprint"] for info in space.encoders.get(modality, ())] for space in (self.space, run.space)]
         return made[0] == made[1]
 
@@ -179,6 +181,7 @@ class OpenIndex:
             part = slice(at, min(at + _AT_ONCE, rows.stop))
             sure_NW = confidence(self.calibration.words(self.vectors_NE[part], texts_WE, kind)) >= least
             row, word = np.nonzero(sure_NW)
+            # Pairs: a clip has several rows, and counts once for a word.
             pairs.append(np.stack([word, self.clips_N[part][row]], axis=1))
         words = np.unique(np.concatenate(pairs), axis=0)[:, 0]
         return np.bincount(words, minlength=len(texts_WE)).tolist()
@@ -228,3 +231,33 @@ class OpenIndex:
         rows = self.rows(_KIND_OF[modality])
         own_NE = self.vectors_NE[rows][self.clips_N[rows] == self.clips.place(clip)]
         return unit(own_NE.mean(axis=0)) if len(own_NE) else None
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Clips left out of an answer as they resemble unwanted ones.
+
+# Cosine of centred rows above which a clip is left out with one that is not wanted: a quarter of the drawings and emoji
+# of `benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits.
+_SAME = 0.9
+
+
+def unwanted(indexes: Sequence[OpenIndex], parts: Sequence[Part], *, gap: float) -> set[str]:
+    """Clips to leave out with clips of negative weight: the rest of their scene, up to `gap` seconds away, and clips
+    that look nearly the same in every frozen index; for sounds without picture, clips that sound nearly the same."""
+    found: set[str] = set()
+    for part in parts:
+        if isinstance(part, str) or "clip" not in part or weight_of(part) >= 0:
+            continue
+        clips = indexes[0].clips
+        clip = clips[part["clip"]]
+        kind = "seen" if clip.has_video else "heard"
+        near = [near_C for i in indexes if i.frozen and (near_C := i.likeness(clip.id, kind)) is not None]
+        if not near:
+            continue
+        least_C = np.minimum.reduce(near)
+        for id in clips.ids(np.flatnonzero(least_C > SCENE)):
+            other = clips[id]
+            apart = max(other.start, clip.start) - min(other.end, clip.end)
+            if least_C[clips.place(id)] > _SAME or (other.source == clip.source and apart < gap):
+                found.add(id)
+    return found

@@ -20,9 +20,11 @@ def behind(library: LibraryTables, name: str) -> str:
     about, pc = indexes(library)[name], require("pyarrow.compute")
     has = " OR ".join("array_length(texts) > 0" if m == "text" else f"has_{m}" for m in about["modalities"])
     ids, indexed = _ids(library.table("clips"), has), _ids(library.table(table_name("vectors", name)))
+    # In Arrow: a million ids as Python objects would take seconds.
     missing = ids.filter(pc.invert(pc.is_in(ids, value_set=indexed))).to_pylist()
     count = len(set(missing) - not_encodable(library.rejects())) if missing else 0
-    if about.get("read") != versions(library):  # reading all clips takes seconds of a large library
+    # Reading all clips takes seconds of a large library.
+    if about.get("read") != versions(library):
         count += _changed(library, name)
     if not count:
         return ""
@@ -34,6 +36,7 @@ def behind(library: LibraryTables, name: str) -> str:
 
 def index_command(uri: str, name: str, about: Mapping[str, Any]) -> list[str]:
     """Words of the command that brings an index up to date with the latents. `about`: entry of `indexes`."""
+    # One command indexes all frozen spaces.
     model = str(about.get("model", ""))
     if model.startswith("frozen:"):
         return ["index", uri]

@@ -42,7 +42,7 @@ WORDS = ((0.8, "strong"), (0.5, "fair"), (0.2, "weak"))
 """Least confidence of each word; 'nothing close' below the last."""
 
 
-class ScoreCurve(NamedTuple):
+class _ScoreCurve(NamedTuple):
     """Logistic curve from height to confidence."""
 
     steepness: float
@@ -50,7 +50,7 @@ class ScoreCurve(NamedTuple):
     """Height at which half of the hits are right."""
 
 
-PICTURES, TEXTS, LIKENESS = ScoreCurve(0.7, 4.5), ScoreCurve(0.7, 6.5), ScoreCurve(0.4, 1.0)
+PICTURES, TEXTS, LIKENESS = _ScoreCurve(0.7, 4.5), _ScoreCurve(0.7, 6.5), _ScoreCurve(0.4, 1.0)
 """Curves of words with pictures and sounds, words with texts, and media with media. Fitted on the choosing half of
 `benchmarks/home.py` with additional queries, some without an answer. The first is a compromise between frames of films
 (middle 3.7 for the first three hits of a query, 4.5 for ten) and photos, drawings and emoji with their names (4 to 8).
@@ -84,6 +84,7 @@ def fit_scale(vectors_NE: Float[np.ndarray, "n e"], bank_BE: Float[np.ndarray, "
     if len(sample_NE) < len(vectors_NE):
         best_B += (_best(vectors_NE, asked_BE[::_EVERY]) - best_B[::_EVERY]).mean()
     near_B, usual_B = bank_BE @ mean_E, asked_BE @ sample_NE.mean(axis=0)
+    # Least squares; the floor is for a bank whose queries are all equally near to their mean.
     away_B = near_B - near_B.mean()
     slope = float(away_B @ usual_B) / max(float(away_B @ away_B), 1e-9)
     low, half, high = np.quantile(best_B - slope * near_B, (0.25, 0.5, 0.75))
@@ -145,17 +146,20 @@ def _stretched(cosines: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
 
 def like_heights(scores_N: Float[np.ndarray, " n"], likeness: Likeness) -> Float[np.ndarray, " n"]:
     """Height of each of N rows for a sound or picture."""
+    # log(1 + exp(past)) is -log of the logistic law's share of pairs above; with N rows, N times as many are expected.
     past_N = (_stretched(scores_N) - likeness.middle) / likeness.spread
     return np.logaddexp(0.0, past_N) - np.log(max(1, len(scores_N)))
 
 
-def evidence(heights_N: Float[np.ndarray, "*n"], curve: ScoreCurve) -> Float[np.ndarray, "*n"]:
+def evidence(heights_N: Float[np.ndarray, "*n"], curve: _ScoreCurve) -> Float[np.ndarray, "*n"]:
     """-log(1 - confidence): positive, unbounded and additive over the parts of a query."""
+    # Of log(1 + exp(x)), `logaddexp` neither overflows for a clear match nor rounds to 0 for none.
     return np.logaddexp(0.0, curve.steepness * (np.asarray(heights_N, np.float64) - curve.middle))
 
 
 def confidence(evidence_N: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     """Share of right hits among hits with this evidence, in [0, 1]."""
+    # 1 - exp(-evidence) without cancellation for small evidence.
     return -np.expm1(-np.asarray(evidence_N, np.float64))
 
 

@@ -37,6 +37,7 @@ class ExactSearch:
     ) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
         """(scores, rows), best first, equal scores by row; fewer than k columns where there are fewer rows.
         `mask_N`: True where a row may be found."""
+        # Another type would make NumPy convert all rows to it, a copy of the whole gallery.
         query_QE = np.ascontiguousarray(query_QE, np.float32)
         rows = None if mask_N is None else np.flatnonzero(mask_N)
         k = min(k, len(self) if rows is None else len(rows))
@@ -61,6 +62,7 @@ class ExactSearch:
             return np.vecdot(self.vectors_NE, query_E)
         if len(rows) > _FEW * len(self):
             return np.vecdot(self.vectors_NE, query_E)[rows]
+        # One gather of all rows would be written to memory and read again.
         scores = np.empty(len(rows), np.float32)
         for at in range(0, len(rows), _GATHER):
             np.vecdot(self.vectors_NE[rows[at : at + _GATHER]], query_E, out=scores[at : at + _GATHER])
@@ -76,10 +78,12 @@ class _Best:
 
     def offer(self, scores_N: np.ndarray, at: int) -> None:
         """Adds the scores of the rows from `at` on. Equal scores keep the earlier row."""
+        # Most tiles have no score above the k-th best: their maximum is a single pass.
         if len(self.scores) == self.k and not scores_N.max() > self.scores[-1]:
             return
         own = top(scores_N, self.k)
         scores, places = np.concatenate([self.scores, scores_N[own]]), np.concatenate([self.places, own + at])
+        # Stable: the earlier rows stand first in `scores`.
         keep = np.argsort(-scores, kind="stable")[: self.k]
         self.scores, self.places = scores[keep], places[keep]
 
@@ -100,6 +104,7 @@ def top(scores_N: Float[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
         candidates = np.concatenate([row * columns + good[column], rest])
     else:
         candidates = np.arange(len(scores_N))
+    # Partitioned and then cut by value, not by place: `argpartition` picks any of several rows that tie at the bound.
     if len(candidates) > 8 * k:
         partial = np.argpartition(scores_N[candidates], len(candidates) - k)
         bound = scores_N[candidates[partial[len(candidates) - k]]]

@@ -47,6 +47,7 @@ class Filters:
             parts.append("(" + " OR ".join(f"array_has(labels, {quote(name)})" for name in self.labels) + ")")
         if self.splits:
             parts.append(one_of("split", self.splits))
+        # `!r` keeps every digit of a float.
         if self.min_seconds is not None:
             parts.append(f"`end` - start >= {self.min_seconds!r}")
         if self.max_seconds is not None:
@@ -64,6 +65,7 @@ def _matches(column: str, pattern: str) -> str:
     """SQL condition that a whole text matches a pattern with '*' and '?'."""
     if not set(pattern) & set("*?"):
         return f"{column} = {quote(pattern)}"  # the index over the column answers this, and no regular expression
+    # A regular expression for the whole text: LIKE has other wildcards, and "%" and "_" occur in names.
     glob = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
     return f"regexp_like({column}, {quote(f'(?s)^{glob}$')})"
 

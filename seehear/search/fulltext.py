@@ -11,7 +11,7 @@ from seehear.errors import require
 from seehear.library.tables import LibraryTables, in_batches, one_of
 
 FULLTEXT = "fulltext"
-# Constant of reciprocal rank fusion.
+# Constant of reciprocal rank fusion, as published (Cormack, Clarke and Buettcher 2009).
 RANK = 60
 _FUNCTION_WORDS = set(
     re.findall(
@@ -38,12 +38,15 @@ def update_fulltext(library: LibraryTables, ids: Collection[str] | None = None) 
     for some in in_batches(stale, 1000):
         table.delete(one_of("id", some))
     deleted = set(stale)
+    # Rows of a changed clip are deleted and written together: the numbers of all its texts may have moved.
     new = [{"id": c, "item": n, "text": t} for (c, n), t in want.items() if c in deleted or (c, n) not in have]
+    # Batches: Arrow takes Python objects, of which a large library has gigabytes.
     for batch in in_batches(new, 50_000):
         table.add(pa.Table.from_pylist(batch, schema=schema))
     # A search also scans the few rows that are newer than the index, which is not built again for these.
     if not (only and table.list_indices()) and want and (new or stale or not table.list_indices()):
         fts = require("lancedb.index").FTS
+        # ICU also splits scripts that have no spaces between words.
         table.create_index("text", config=fts(base_tokenizer="icu", remove_stop_words=False), replace=True)
     return len(want)
 
@@ -62,6 +65,7 @@ def clips_that_say(library: LibraryTables, words: str) -> set[str]:
     table, words, query = _fulltext(library), " ".join(re.findall(r"\w+", words)), require("lancedb.query")
     if table is None or not words:
         return set()
+    # With the number of all rows as the limit: Lance gives ten otherwise.
     match = query.MatchQuery(words, "text", operator=query.FullTextOperator.AND)
     rows = table.search(match, query_type="fts").limit(max(table.count_rows(), 1)).select(["id"])
     return set(rows.to_arrow()["id"].to_pylist())
@@ -103,5 +107,6 @@ def joined(
     points = {clip: 1 / (RANK + rank) for rank, clip in enumerate(by_vectors, start=1)}
     for rank, clip in enumerate(by_words, start=1):
         points[clip] = points.get(clip, 0.0) + shares[clip] / (RANK + rank)
+    # Clips of equal points stand in the order of the vectors, so that an answer is the same each time.
     place = {clip: n for n, clip in enumerate(by_vectors)}
     return sorted(points, key=lambda c: (-points[c], place.get(c, len(place))))

@@ -73,10 +73,12 @@ class ExactGallery:
         self.kind_of_row = np.array([self.kinds.index(m) for m in rows.modalities], np.int8)
         vectors_NE = unit(rows.vectors)
         self.means = _means(library, rows, vectors_NE) if gap else {}
+        # The difference of two unit vectors is no unit vector.
         for m, mean_E in self.means.items():
             own = self.kind_of_row == self.kinds.index(m)
             vectors_NE[own] = unit(vectors_NE[own] - mean_E)
         self.search = ExactSearch(vectors_NE)
+        # Rows are sorted by clip: another one begins wherever the id changes.
         starts = np.concatenate([[True], self.ids[1:] != self.ids[:-1]]) if len(self.ids) else np.zeros(0, bool)
         self.clip_of_row = np.cumsum(starts) - 1
         self.clips = self.ids[starts]
@@ -105,8 +107,8 @@ class ExactGallery:
         return mask
 
     def vectors_of(self, clip: str) -> dict[Modality, np.ndarray]:
-        first, last = bisect_left(self.ids, clip), bisect_right(self.ids, clip)  # they are sorted
-        rows = slice(first, last)
+        # Rows are stored sorted by clip.
+        rows = slice(bisect_left(self.ids, clip), bisect_right(self.ids, clip))
         modalities = np.array([self.kinds[kind] for kind in self.kind_of_row[rows]], dtype=object)
         return _by_modality(modalities, self.search.vectors_NE[rows])
 
@@ -123,7 +125,7 @@ class ApproximateGallery:
         if only is not None and len(only) <= _READ_BY_ID:
             return self._exact(query_E, k, modalities, sorted(only))
         table = self.library.table(table_name("vectors", self.name))
-        # A condition that all rows meet costs a pass over them.
+        # A condition that all rows meet would cost a pass over them.
         where = one_of("modality", modalities) if self.kinds - set(modalities) else None
         return nearest_approximate(table, query_E, k, probes=self.probes, where=where)
 

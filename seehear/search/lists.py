@@ -99,12 +99,14 @@ def _m3u(moments: Sequence[Listed], title: str, facts: Facts) -> str:
     """M3U with the options by which VLC plays only the moments."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(title)}"]
     for moment in moments:
+        # A picture has no length, and 0 would show it for no time.
         seconds = moment.end - moment.start or _STILL
         lines.append(f"#EXTINF:{seconds:.0f},{moment.title}{' - ' * bool(moment.text)}{_line(moment.text)}")
         if moment.end > moment.start:
             lines.append(f"#EXTVLCOPT:start-time={moment.start:.3f}")
             lines.append(f"#EXTVLCOPT:stop-time={moment.end:.3f}")
-        lines.append(_address(moment.file))  # a URL, as names may contain a line break
+        # A URL and not a path, which may contain a line break.
+        lines.append(_address(moment.file))
     return "\n".join(lines) + "\n"
 
 
@@ -117,7 +119,8 @@ def _csv(moments: Sequence[Listed], title: str, facts: Facts) -> str:
         # A spreadsheet would run such text as a formula.
         text = f"'{moment.text}" if moment.text.startswith(("=", "+", "-", "@", "\t", "\r")) else moment.text
         writer.writerow([rank, printable(moment.file), *times, moment.kind, text])
-    return "\ufeff" + out.getvalue()  # without the mark, Excel reads umlauts as Latin-1
+    # Without this mark, Excel reads umlauts as Latin-1.
+    return "\ufeff" + out.getvalue()
 
 
 def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
@@ -128,6 +131,7 @@ def _edl(moments: Sequence[Listed], title: str, facts: Facts) -> str:
     text = otio.adapters.write_to_string(timeline, "cmx_3600", rate=build.rate)
     channels = iter("B" if moment.video and moment.audio else "V" if moment.video else "A" for moment in moments)
     text = _EVENT.sub(lambda event: event[1] + next(channels), text)
+    # OpenTimelineIO writes ';' before the frames of drop-frame time code.
     mode = "DROP FRAME" if otio.opentime.to_timecode(build.time(0), build.rate).count(";") else "NON-DROP FRAME"
     return text.replace("\n\n", f"\nFCM: {mode}\n\n", 1)
 
@@ -169,7 +173,8 @@ class _Timeline:
         rate = self._nominal(facts.fps or self.rate)
         try:
             begin = otio.opentime.from_timecode(facts.timecode, rate)
-        except ValueError:  # empty, or no time code
+        except ValueError:
+            # Most files have no time code, and some an invalid one.
             begin = otio.opentime.RationalTime(0, rate)
         begin = otio.opentime.RationalTime(round(begin.value * self.rate / rate), self.rate)
         whole = otio.opentime.TimeRange(begin, self.time(facts.seconds)) if facts.seconds else None

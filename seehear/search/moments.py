@@ -25,14 +25,12 @@ from seehear.library.clip_table import ClipTable
 from seehear.library.current import frame_seconds, is_frame
 from seehear.library.tables import Clip, LibraryTables
 from seehear.search.answer import Answer, Moment
-from seehear.search.background import KINDS, OpenIndex, kind_of_text
+from seehear.search.background import KINDS, OpenIndex, kind_of_text, unwanted
 from seehear.search.calibrate import WORDS, confidence
 from seehear.search.exact import top
 from seehear.search.filters import Filters, allowed_clips
 from seehear.search.fulltext import joined, search_fulltext, share_held, telling_words
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, item_of, parts_of, weight_of, words_of
-from seehear.search.unwanted import unwanted
-from seehear.types import Modality
 
 # Best rows of a channel that are considered.
 _ROWS = 2000
@@ -81,12 +79,15 @@ Channel = tuple[OpenIndex, str, np.ndarray]
 
 
 class MomentSearch:
-    """The indexes of a library in memory. `spaces`: space of each index by name."""
+    """Search in all indexes of a library together, ranked by calibrated confidence; `Searcher` searches one of them.
+
+    `spaces`: space of each index by name."""
 
     def __init__(self, library: LibraryTables, spaces: Mapping[str, SearchSpace]):
         self.library = library
         self.clips = ClipTable(library)
         self.indexes = [OpenIndex(library, space, name, self.clips) for name, space in spaces.items()]
+        # A clip in several indexes counts once.
         self.indexed = len(reduce(np.union1d, (index.clips_N for index in self.indexes), np.empty(0)))
         self._roots, self._copies = library.roots(), library.copies()
 
@@ -110,10 +111,12 @@ class MomentSearch:
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         channels = [list(self._channels(part, wanted)) for part in parts]
         found = self._by_vectors(parts, channels)
+        # Unwanted words must not find the texts that contain them.
         words = " ".join(words_of(part) for part in parts if weight_of(part) > 0).strip()
         texts = self._by_words(words, wanted) if fulltext and words else {}
         allowed, fitting = None, allowed_clips(self.library, filters)
         if fitting is not None:
+            # The best clips first, by their ids, which is fast; all clips of the library only if too few of these pass.
             best = nlargest(_FIRST, found, key=lambda clip: found[clip].evidence + found[clip].others)
             allowed = fitting.of({*best, *texts})
             if len(allowed.intersection(best)) < max(_DEPTH, 4 * k):
@@ -121,6 +124,7 @@ class MomentSearch:
                 found = self._by_vectors(parts, channels, allowed)
         asked |= unwanted(self.indexes, parts, gap=_GAP)
         known = [c for c in found.keys() | texts.keys() if c in self.clips and c not in asked]
+        # Two kinds that match are better than one: the sum orders the clips, the best kind alone gives the confidence.
         evidences = {clip: match.evidence + match.others for clip, match in found.items()}
         typed = sum(weight_of(part) for part in parts if words_of(part)) / _whole(parts)
         order = joined(evidences, {clip: typed * share for clip, (_, share) in texts.items()}, known, allowed)
@@ -156,11 +160,13 @@ class MomentSearch:
             if allowed_C is not None:
                 evidences = np.where(allowed_C[index.clips_N[rows]], evidences, -1.0)
             near = top(evidences, _ROWS)
+            # Excluded rows have negative evidence, and rows without any (exactly 0) are no match.
             near = near[evidences[near] > 0]
             values, numbers = evidences[near].tolist(), near + rows.start
             ids, items = self.clips.ids(index.clips_N[numbers]), index.items_N[numbers].tolist()
             for clip, item, value, row in zip(ids, items, values, numbers.tolist(), strict=True):
                 own = found.setdefault(clip, {})
+                # The best of several indexes: a run that is weak on a query must not hide the frozen space.
                 if kind not in own or value > own[kind].evidence:
                     own[kind] = _Match(value, kind, item, index=index, row=row)
         best = {clip: max(own.values(), key=lambda match: match.evidence) for clip, own in found.items()}
@@ -210,18 +216,15 @@ class MomentSearch:
                 # Training makes likeness worse: the nearest sound is less often of the same class.
                 if like and frozen and index not in frozen:
                     continue
-                vector_E = self._vector(index, item, name, modality)
+                vector_E: np.ndarray | None
+                if name == "clip":
+                    vector_E = index.vector_of(item["clip"], modality)
+                elif name == "vectors":
+                    vector_E = item["vectors"].get(index.name, {}).get(modality)
+                else:
+                    vector_E = index.space.encode_query([item])[0]
                 if vector_E is not None and (like or name != "clip"):
                     yield index, kind, index.media(vector_E, modality, kind)
-
-    def _vector(self, index: OpenIndex, item: Mapping[str, Any], name: str, modality: Modality) -> np.ndarray | None:
-        """(E,) vector of a sound, picture, film or clip in the space of an index, or None."""
-        if name == "clip":
-            return index.vector_of(item["clip"], modality)
-        if name == "vectors":
-            vector_E: np.ndarray | None = item["vectors"].get(index.name, {}).get(modality)
-            return vector_E
-        return index.space.encode_query([item])[0]
 
     def _by_words(self, words: str, kinds: Sequence[str]) -> dict[str, tuple[int, float]]:
         """(best text, share of the words that it contains) by clip, by full text, best first."""
@@ -309,7 +312,8 @@ class MomentSearch:
     def _why_nothing(self, parts: Sequence[Part]) -> str:
         uri, has = self.library.uri, sorted({m for i in self.indexes for m in i.space.modalities} - {"image"})
         if all(words_of(part) for part in parts):
-            preset = "light" if "video" in has else "strong"  # no packaged encoder compares words with sounds
+            # No packaged encoder compares words with sounds.
+            preset = "light" if "video" in has else "strong"
             return (
                 f"no words can be compared with {uri}: it has no text, and no encoder with a tower for words. Encode "
                 f"it with one ('seehear encode {uri} --preset {preset}'), or search by --audio, --image, --video or "

@@ -8,7 +8,7 @@ modality. With `hybrid`, the ranking by vectors and the one by words (BM25) are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,13 +66,15 @@ class Hit:
     labels: tuple[str, ...]
     also: tuple[str, ...] = ()
     """Other places of the same file."""
+    clip: Clip = field(kw_only=True, repr=False)
 
     def plain(self) -> dict[str, Any]:
-        return asdict(self) | {"labels": list(self.labels), "also": list(self.also)}
+        values = {name: value for name, value in vars(self).items() if name != "clip"}
+        return values | {"labels": list(self.labels), "also": list(self.also)}
 
 
 class Searcher:
-    """One index in memory."""
+    """Search in one index, ranked by the cosines of its space; `MomentSearch` searches all of a library together."""
 
     def __init__(self, library: LibraryTables, space: SearchSpace, name: str, *, remove_gap: bool = False):
         known = indexes(library)
@@ -111,19 +113,6 @@ class Searcher:
         hybrid: bool = False,
     ) -> list[Hit]:
         """The k best clips. `modalities`: modalities that may match; all by default."""
-        options: dict[str, Any] = {"modalities": modalities, "filters": filters, "hybrid": hybrid}
-        return [hit for hit, _ in self.search_clips(query, k=k, **options)]
-
-    def search_clips(
-        self,
-        query: Part | Sequence[Part],
-        *,
-        k: int = 10,
-        modalities: Sequence[Modality] = (),
-        filters: Filters | None = None,
-        hybrid: bool = False,
-    ) -> list[tuple[Hit, Clip]]:
-        """`search`, each hit with its clip."""
         parts = parts_of(query)
         for m in modalities:
             if m not in self.space.modalities:
@@ -131,6 +120,7 @@ class Searcher:
         asked = {part["clip"] for part in parts if not isinstance(part, str) and "clip" in part}
         allowed = allowed_clips(self.library, filters)
         wanted = modalities or [m for m in MODALITIES if m in self.space.modalities]
+        # Clips of the query are the nearest to it and are left out below: as many more are read.
         depth = (max(_DEPTH, 4 * k) if hybrid else k) + len(asked)
         found = nearest_clips(self.gallery, self.vector(parts), depth, wanted, allowed)
         if hybrid:
@@ -143,6 +133,7 @@ class Searcher:
         total = np.zeros(self.space.dim, np.float32)
         for part in parts:
             total += weight_of(part) * self._vector(part)
+        # Parts of opposite weights may sum to rounding errors, whose direction means nothing.
         if not np.linalg.norm(total) > 1e-6:
             raise SeehearError("the parts of the query cancel out: change their weights")
         return unit(total)
@@ -154,6 +145,7 @@ class Searcher:
             own = self.gallery.vectors_of(part["clip"])
             if not own:
                 raise SeehearError(f"no clip {part['clip']!r} in index {self.name}")
+            # Each modality counts once, however many frames or texts the clip has.
             return unit(np.mean([unit(rows.mean(axis=0)) for rows in own.values()], axis=0))
         item, kind = item_of(part, (*PART_MODALITY,))
         vector_E = self.space.encode_query([item])[0]
@@ -174,8 +166,8 @@ class Searcher:
                 return list(found.values())[:k]
             want *= 4
 
-    def _hits(self, rows: Sequence[Found]) -> list[tuple[Hit, Clip]]:
-        """Hits with their clips; rows of deleted clips are left out."""
+    def _hits(self, rows: Sequence[Found]) -> list[Hit]:
+        """Hits; rows of deleted clips are left out."""
         clips = {clip.id: clip for clip in self.library.clips(one_of("id", (row[0] for row in rows)))} if rows else {}
         hits = []
         for id, item, modality, score in rows:
@@ -190,8 +182,8 @@ class Searcher:
             places = (source, *self._copies.get(source, ())) if source else ()
             path, *also = [str(self.library.path_of(place, self._roots)) for place in places] or [""]
             words = text.text if text else ""
-            hit = Hit(id, source, path, start, end, score, modality, words, clip.labels, tuple(also))
-            hits.append((hit, clip))
+            own = (id, source, path, start, end, score, modality, words, clip.labels, tuple(also))
+            hits.append(Hit(*own, clip=clip))
         return hits
 
 

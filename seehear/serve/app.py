@@ -20,10 +20,11 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
-from seehear.serve import exports, film, films, learning, own, schema, suggest
+from seehear.serve import exports, film, films, own, schema, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
+from seehear.serve.learning import LearnView
 from seehear.serve.params import KEPT, MEDIA, NameParam, Responses, SecondParam, ServerState
 from seehear.serve.problems import Problem
 from seehear.serve.state import State
@@ -58,18 +59,21 @@ def create_app(
         title="seehear",
         version=version("seehear"),
         description="Search a library by what is seen, heard and said.",
-        docs_url=None,  # both would load a viewer from the network
+        # Both pages would load a viewer from the network.
+        docs_url=None,
         redoc_url=None,
         lifespan=living,
-        telemetry={"auto_configure": False},  # nothing is sent anywhere, whatever the environment says
+        # Nothing is sent anywhere, whatever the environment says.
+        telemetry={"auto_configure": False},
         responses={code: {"model": schema.ProblemAnswer} for code in _REFUSED},
     )
     app.state.seehear = state  # routes get it through `params.ServerState`
     app.add_middleware(Guard, token=config.token)
     for kind in (Problem, SeehearError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _refusal)
+    # Made here and not by the state, which the modules of these routes import.
     app.state.shelves, app.state.vocabulary = films.Shelves(state), suggest.LibraryVocabulary(state)
-    for topic in (router, films.router, film.router, suggest.router, exports.router, learning.router, own.router):
+    for topic in (router, films.router, film.router, suggest.router, exports.router, own.router):
         app.include_router(topic)
     pages = {f"/{file.name}": file for file in PAGE.iterdir() if file.suffix in _STATIC}
     for address, file in (dict.fromkeys(VIEWS, PAGE / "index.html") | pages).items():
@@ -132,6 +136,7 @@ def drawn(state: ServerState, run: NameParam = "", method: Literal["pca", "tsne"
     return state.map(run, method)
 
 
+# FastAPI, unlike Starlette, adds no HEAD to a GET route.
 @router.head("/api/media", include_in_schema=False)
 @router.get("/api/media", tags=["media"], responses=MEDIA, response_class=FileResponse)
 def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "video") -> FileResponse:
@@ -162,6 +167,26 @@ def preview(state: ServerState, clip: NameParam, start: SecondParam = None, end:
     return FileResponse(state.preview(state.clip(clip), start, end), media_type="video/mp4", headers=KEPT)
 
 
+@router.get("/api/learn", tags=["learning"])
+def learn(state: ServerState) -> LearnView:
+    """Data to learn from, cost and progress of training, and the result of the last one."""
+    return state.learning.view()
+
+
+@router.post("/api/learn", tags=["learning"], status_code=202)
+def start(state: ServerState) -> LearnView:
+    """Starts or resumes training in the background. A better model joins the search automatically."""
+    state.learning.start()
+    return state.learning.view()
+
+
+@router.delete("/api/learn", tags=["learning"], status_code=202)
+def stop(state: ServerState) -> LearnView:
+    """Stops after the current step; everything computed so far is kept."""
+    state.learning.stop()
+    return state.learning.view()
+
+
 async def _static(request: Request, *, file: Path) -> Response:
     content, etag = _compressed(file)
     # Revalidated by ETag each time, so that a new version of the page is used at once.
@@ -176,6 +201,7 @@ async def _static(request: Request, *, file: Path) -> Response:
 @lru_cache
 def _compressed(file: Path) -> tuple[bytes, str]:
     """(gzipped content, ETag) of a file of the page."""
+    # No time in the header: the same bytes in every process.
     content = file.read_bytes()
     return gzip.compress(content, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
@@ -192,7 +218,8 @@ async def _refusal(_: Request, error: Exception) -> Response:
             first = error.errors()[0]
             problem = Problem(422, "request", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         case ClientDisconnect():
-            return Response(status_code=400)  # nobody is left to read it
+            # Nobody is left to read an answer.
+            return Response(status_code=400)
         case _:
             problem = Problem(422, "query", str(error))
     return JSONResponse(problem.plain(), status_code=problem.status)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from seehear.errors import SeehearError
 from seehear.serve.config import ServeConfig
-from seehear.serve.film import Scene, film_detail
+from seehear.serve.film import FilmDetail, Scene, film_detail
 from seehear.serve.films import Shelves
 from seehear.serve.problems import Problem
 from seehear.serve.schema import Kind, Query, QueryFilters, TextPart
@@ -34,13 +34,27 @@ _Second = Annotated[float, Field(ge=0, le=1e9)]
 
 def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[], None]]:
     """(MCP server of a library, which must exist; function that closes it)"""
-    state = State(library, config)
-    shelves = Shelves(state)
+    tools = _Tools(State(library, config))
     server = MCPServer("seehear", instructions=_INSTRUCTIONS, version=version("seehear"), log_level="WARNING")
+    every: list[Callable[..., Any]] = [tools.search, tools.list_films, tools.transcript, tools.frames]
+    for tool in every:
+        server.add_tool(tool)
+    tools.state.warm()
+    return server, tools.state.close
 
-    @server.tool()
+
+class _Tools:
+    """Tools over a library. An assistant reads their names, docstrings and annotations as descriptions."""
+
+    def __init__(self, state: State):
+        self.state, self.shelves = state, Shelves(state)
+
     def search(
-        words: _Words, k: Annotated[int, Field(ge=1, le=50)] = 10, kinds: list[Kind] | None = None, file: _File = ""
+        self,
+        words: _Words,
+        k: Annotated[int, Field(ge=1, le=50)] = 10,
+        kinds: list[Kind] | None = None,
+        file: _File = "",
     ) -> dict[str, Any]:
         """The k best moments for words. `kinds`: kinds of match to allow (seen, heard, spoken, screen, text); `file`:
         only in this file."""
@@ -48,7 +62,7 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
         source = "".join("?" if letter in "*?[" else letter for letter in file)
         filters = QueryFilters(source=source)
         query = Query(parts=[TextPart(text=words)], k=k, kinds=kinds or [], filters=filters)
-        answer = _answered(lambda: state.search(query))
+        answer = _answered(lambda: self.state.search(query))
         names = {"start", "end", "kind", "text"}
         hits = [
             {"file": hit.clip.source, "sure": hit.words, "labels": hit.clip.labels} | hit.model_dump(include=names)
@@ -56,21 +70,23 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
         ]
         return {"words": answer.words, "hits": hits, "indexed": answer.indexed, "clips": answer.clips}
 
-    @server.tool()
     def list_films(
-        folder: str = "", offset: Annotated[int, Field(ge=0)] = 0, limit: Annotated[int, Field(ge=1, le=500)] = 100
+        self,
+        folder: str = "",
+        offset: Annotated[int, Field(ge=0)] = 0,
+        limit: Annotated[int, Field(ge=1, le=500)] = 100,
     ) -> dict[str, Any]:
         """Films, photos and sounds, the newest first. `folder`: only those in it and below it."""
-        every, inside = shelves.now("date").films, f"{folder.rstrip('/')}/"
+        # With a slash at its end: 'talk' is not the folder of 'talks/a.mp4'.
+        every, inside = self.shelves.now("date").films, f"{folder.rstrip('/')}/"
         films = [film for film in every if not folder or film.name.startswith(inside)]
         some = films[offset : offset + limit]
         entries = [{"file": f.name, "kind": f.kind, "seconds": f.seconds, "date": f.date} for f in some]
         return {"total": len(films), "films": entries}
 
-    @server.tool()
-    def transcript(file: _File, start: _Second = 0.0, end: _Second | None = None) -> dict[str, Any]:
+    def transcript(self, file: _File, start: _Second = 0.0, end: _Second | None = None) -> dict[str, Any]:
         """Lines spoken or written in a file between two times. `machine`: transcribed by a machine."""
-        film = _answered(lambda: film_detail(state.runs.library, state.runs.folders, file))
+        film = self._film(file)
         late = float("inf") if end is None else end
         lines = [t for t in film.texts if (t.start or 0.0) < late and (t.end is None or t.end >= start)]
         keys = {"start", "end", "kind", "text", "machine"}
@@ -81,23 +97,21 @@ def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[]
             "more": max(0, len(lines) - _LINES),
         }
 
-    @server.tool()
     def frames(
-        file: _File, times: Annotated[list[_Second], Field(min_length=1, max_length=_MOST_FRAMES)]
+        self, file: _File, times: Annotated[list[_Second], Field(min_length=1, max_length=_MOST_FRAMES)]
     ) -> list[Image]:
         """Frames of a film at the given seconds, or a photo ([0]), as JPEG."""
-        film = _answered(lambda: film_detail(state.runs.library, state.runs.folders, file))
-        return [_answered(partial(_frame, state, film.scenes, at)) for at in times]
+        scenes = self._film(file).scenes
+        return [_answered(partial(self._frame, scenes, at)) for at in times]
 
-    state.warm()
-    return server, state.close
+    def _frame(self, scenes: Sequence[Scene], at: float) -> Image:
+        # Times between or after scenes get the nearest one.
+        nearest = min(scenes, key=lambda scene: abs(scene.start - at))
+        scene = next((scene for scene in scenes if scene.start <= at < scene.end), nearest)
+        return Image(data=self.state.poster(self.state.clip(scene.id), at).read_bytes(), format="jpeg")
 
-
-def _frame(state: State, scenes: Sequence[Scene], at: float) -> Image:
-    nearest = min(scenes, key=lambda s: abs(s.start - at))
-    # Times between or after scenes get the nearest one.
-    scene = next((s for s in scenes if s.start <= at < s.end), nearest)
-    return Image(data=state.poster(state.clip(scene.id), at).read_bytes(), format="jpeg")
+    def _film(self, file: str) -> FilmDetail:
+        return _answered(lambda: film_detail(self.state.runs.library, self.state.runs.folders, file))
 
 
 def _answered(ask: Callable[[], Any]) -> Any:

@@ -49,6 +49,7 @@ class ServeConfig:
         check_range(self, "(0, inf)", "upload_mb", "upload_seconds", "decode_seconds", "preview_seconds")
         check_range(self, "[0, inf)", "cache_mb")
         if self.token_file is not None:
+            # Bytes that are no UTF-8 become letters that the check for ASCII below refuses.
             try:
                 token = self.token_file.read_text(encoding="utf-8", errors="replace").strip()
             except OSError as error:
@@ -60,7 +61,8 @@ class ServeConfig:
             object.__setattr__(self, "token", os.environ.get("SEEHEAR_TOKEN", ""))
         if self.token and len(self.token) < MIN_TOKEN:
             raise SeehearError(f"the token has {len(self.token)} characters: use {MIN_TOKEN} at least")
-        if not (self.token.isascii() and self.token.isprintable()):  # it is sent in a header
+        # It is sent in a header.
+        if not (self.token.isascii() and self.token.isprintable()):
             raise SeehearError("the token must be one line of ASCII characters, such as 'openssl rand -hex 16' prints")
         if not self.token and not is_loopback(self.host):
             raise SeehearError(f"other machines reach {self.host}: that needs a token (--token-file or SEEHEAR_TOKEN)")
@@ -69,6 +71,7 @@ class ServeConfig:
         """Cache folder of a library."""
         if self.cache is not None:
             return self.cache
+        # A hash of the whole path: two libraries may have the same name.
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         where = library if "://" in library else str(Path(library).resolve())
         return base / "seehear" / hashlib.blake2b(where.encode(), digest_size=8).hexdigest()
@@ -76,6 +79,7 @@ class ServeConfig:
 
 def is_loopback(host: str) -> bool:
     """Whether an address is reachable from this machine only."""
+    # The one name that is no address: any other may resolve to this machine today, and to another one tomorrow.
     if host == "localhost":
         return True
     try:

@@ -26,6 +26,7 @@ PEAKS = 240
 PEAKS_SECONDS = 900.0
 _PEAKS_RATE = 4000
 _PREVIEW, _PREVIEW_QUALITY = VideoSpec(fps=25.0, size=360, enlarge=False), 26
+# Beginnings of M3U, ffconcat, XML (DASH, XSPF, SMIL) and SDP, which name other files and addresses
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0")
 PARTS = 1000
 """Largest number of parts in a loudness curve."""
@@ -44,7 +45,7 @@ class Decoders:
 
     def __init__(self, workers: int, time_limit: float, *, patience: float = 20.0):
         self._patience = patience
-        self._all: list[Isolated[Job, Any]] = [Isolated(do, time_limit) for _ in range(workers)]
+        self._all: list[Isolated[Job, Any]] = [Isolated(_do, time_limit) for _ in range(workers)]
         self._free: queue.SimpleQueue[Isolated[Job, Any]] = queue.SimpleQueue()
         for worker in self._all:
             self._free.put(worker)
@@ -71,7 +72,7 @@ class Decoders:
             worker.close()
 
 
-def do(job: Job) -> Any:
+def _do(job: Job) -> Any:
     function, args = job
     return function(*args)
 
@@ -119,7 +120,8 @@ def peaks(path: str, start: float, end: float) -> list[float]:
     if waveform is None:
         raise DecodeError(f"{path}: no sound there")
     largest_P = np.array([part.max(initial=0.0) for part in np.array_split(np.abs(waveform), PEAKS)])
-    return [round(float(x), 3) for x in largest_P / max(float(largest_P.max()), 1e-6)]  # silence stays 0
+    # The floor keeps silence at 0.
+    return [round(float(x), 3) for x in largest_P / max(float(largest_P.max()), 1e-6)]
 
 
 def preview(video: str, audio: str, start: float, end: float, out: str) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
@@ -71,12 +71,19 @@ def export(state: ServerState, query: ExportQuery) -> Response:
     moments = [_moment(state, hit) for hit in query.hits]
     name = safe_stem(query.title or "seehear")
     if query.format != "mp4":
-        facts = partial(_edit_facts, state)
+
+        def facts(path: str) -> EditFacts:
+            # An editor finds out the facts of an unreadable file itself.
+            with suppress(DecodeError, WorkerDied, OSError):
+                return state.quick(edit_facts, path)
+            return EditFacts()
+
         text = list_text(f".{query.format}", moments, title=query.title or "seehear", facts=facts)
         headers = {"content-disposition": attachment(f"{name}.{query.format}")}
         return Response(text.encode(), media_type=_LIST_TYPES[query.format], headers=headers)
     if len(moments) == 1:
         return _download(state, moments[0])
+    # Refused before the first clip is cut: once bytes are sent, an answer has no status to say so.
     _check_size(moments)
     taken: set[str] = set()
     # Numbered, so that the order of the selection survives in a folder.
@@ -113,6 +120,7 @@ def _check_size(moments: Sequence[Listed]) -> None:
 
 def _cut(state: State, moment: Listed) -> BinaryIO:
     """The moment as an open file without a name, so that closing it, in whatever way, deletes it."""
+    # A name of its own: two requests may cut the same moment at once.
     path = state.cache.folder / f"cut-{uuid.uuid4().hex}"
     try:
         # POSIX keeps the content of a deleted file until it is closed.
@@ -123,7 +131,8 @@ def _cut(state: State, moment: Listed) -> BinaryIO:
         raise Problem(422, "broken", message) from error
     finally:
         path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.part").unlink(missing_ok=True)  # left by a killed process
+        # The unfinished file of a killed process.
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)
 
 
 def _download(state: State, moment: Listed) -> StreamingResponse:
@@ -166,15 +175,18 @@ class _Sink:
 def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
     """Chunks of a ZIP of the clips, cut one by one. Clips that cannot be cut are listed in a text file at the end."""
     sink, failed = _Sink(), []
-    with ZipFile(sink, "w", ZIP_STORED) as archive:  # films are already compressed
+    # Stored, not deflated: films are compressed already.
+    with ZipFile(sink, "w", ZIP_STORED) as archive:
         for name, moment in named.items():
             try:
                 file = _cut(state, moment)
             except Problem as problem:
+                # The status has been sent: what fails now can be told in the archive only.
                 failed.append(f"{name}: {problem.message}\n")
                 continue
             info = ZipInfo(name)
-            info.file_size = file.seek(0, 2)  # above 2 GB another header is needed
+            # Known before writing: an entry above 2 GB has another header.
+            info.file_size = file.seek(0, 2)
             file.seek(0)
             with archive.open(info, "w") as entry:
                 for chunk in _chunks(file):
@@ -183,14 +195,6 @@ def _zipped(state: State, named: dict[str, Listed]) -> Iterator[bytes]:
         if failed:
             archive.writestr("not saved.txt", "".join(failed))
     yield sink.take()
-
-
-def _edit_facts(state: State, path: str) -> EditFacts:
-    """Facts about a file for an editor, read in a decoding process; empty for an unreadable file."""
-    try:
-        return state.quick(edit_facts, path)
-    except (DecodeError, WorkerDied, OSError):
-        return EditFacts()
 
 
 def attachment(name: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seehear.errors import SeehearError
 from seehear.library.records import unprintable
@@ -54,7 +56,7 @@ class Folders:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise self._moved(source, path) from error
-        # Links are resolved first: a link in a media folder may lead anywhere.
+        # Links are resolved first: a link in a media folder may lead anywhere, and the folder may be a link itself.
         allowed: list[str | Path] = [*(unprintable(root) for root in self.roots.values()), *self.also]
         if not any(real.is_relative_to(os.path.realpath(folder)) for folder in allowed):
             message = f"{source} is, or is linked to, a place outside of the library's media folders"
@@ -93,6 +95,7 @@ class DiskCache:
 
     def get(self, *key: object, make: Callable[[Path], None]) -> Path:
         """The file of a key, written by `make` if missing, only once even for concurrent calls."""
+        # Names of files may hold bytes that are no UTF-8, which Python keeps as surrogates.
         name = hashlib.blake2b("\x1f".join(map(repr, key)).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
         path = self.folder / name
         # A lock for each key: makers of other files do not wait.
@@ -101,7 +104,8 @@ class DiskCache:
         try:
             with own:
                 if path.exists():
-                    os.utime(path)  # the order of deletion is by modification time: access times are often off
+                    # Files are deleted by modification time: access times are often off.
+                    os.utime(path)
                 else:
                     make(path)
                     self._trim()
@@ -110,10 +114,16 @@ class DiskCache:
                 self._making.pop(name, None)
         return path
 
+    def value(self, *key: object, make: Callable[[], Any]) -> Any:
+        """The JSON value of a key, computed by `make` if missing."""
+        path = self.get(*key, make=lambda out: write(out, json.dumps(make()).encode()))
+        return json.loads(path.read_text(encoding="utf-8"))
+
     def _trim(self) -> None:
         with self._lock:
             self._made += 1
-            if self._made % _CHECK_EVERY:  # listing a large folder takes longer than making a file
+            # Listing a large folder takes longer than making a file.
+            if self._made % _CHECK_EVERY:
                 return
             files = sorted((f for f in self.folder.iterdir() if f.is_file()), key=lambda f: f.stat().st_mtime)
             size = sum(f.stat().st_size for f in files)
@@ -126,6 +136,7 @@ class DiskCache:
 
 def write(path: Path, content: bytes) -> None:
     """Writes a file atomically."""
+    # Named by process and thread: two that write the same file at once must not write into one.
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     part.write_bytes(content)
     part.replace(path)

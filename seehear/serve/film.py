@@ -19,7 +19,6 @@ from pydantic import BaseModel, Field
 from seehear.library.own import as_edited
 from seehear.library.records import COPY_OF
 from seehear.library.tables import Clip, LibraryTables, in_batches, one_of, quote, table_name
-from seehear.search.background import OpenIndex
 from seehear.search.calibrate import confidence, in_words
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
@@ -106,6 +105,7 @@ def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileRespon
     clips = _clips(state.runs.library, file)
     seen, heard = (any(clip.has(modality) for clip in clips) for modality in ("video", "audio"))
     end = _seconds(state.runs.library, clips)
+    # `preview` plays inside of a clip: here one that is the whole file.
     whole = replace(clips[0], start=0.0, end=end, has_video=seen, has_audio=heard)
     converted = state.preview(whole, start, min(start + PART, whole.end))
     return FileResponse(converted, media_type="video/mp4", headers=KEPT)
@@ -133,7 +133,8 @@ def heard(state: ServerState, file: FileParam) -> Heard:
     clips = _clips(state.runs.library, file)
     try:
         search = state.runs.together().search
-    except Problem:  # nothing is indexed yet
+    except Problem:
+        # Nothing is indexed yet.
         return Heard(sounds=[])
     return Heard(sounds=named_sounds(search, clips))
 
@@ -177,6 +178,7 @@ def film_detail(library: LibraryTables, folders: Folders, file: str) -> FilmDeta
 def _clips(library: LibraryTables, file: str) -> list[Clip]:
     """Clips of a file by start; of a copy, those of its original. Raises `Problem` if there are none."""
     entry = _entry(library, file)
+    # A copy has no clips of its own.
     source = json.loads(entry["info"]).get(COPY_OF, file) if entry else file
     clips = library.clips(f"source = {quote(source)}")
     if clips:
@@ -232,9 +234,18 @@ def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound
     with the same name are joined."""
     best: dict[str, tuple[float, str]] = {}
     for index in search.indexes:
-        if index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities:
-            for id, sure, name in _best_names(index, {clip.id for clip in clips}):
-                best[id] = max(best.get(id, (0.0, "")), (sure, name))
+        if not (index.calibration.scales.get("heard") and index.count("heard") and "text" in index.space.modalities):
+            continue
+        rows = index.rows("heard")
+        own_N = np.flatnonzero(index.clips.mask({clip.id for clip in clips})[index.clips_N[rows]])
+        if not len(own_N):
+            continue
+        vectors_NE = index.vectors_NE[rows][own_N]
+        words_SE = index.space.encode_query(list(SOUNDS))
+        sure_SN = np.stack([confidence(index.calibration.words(vectors_NE, word_E, "heard")) for word_E in words_SE])
+        sound_N = sure_SN.argmax(axis=0)
+        for n, id in enumerate(index.clips.ids(index.clips_N[rows][own_N])):
+            best[id] = max(best.get(id, (0.0, "")), (float(sure_SN[sound_N[n], n]), SOUNDS[sound_N[n]]))
     named: list[NamedSound] = []
     for clip in clips:
         sure, name = best.get(clip.id, (0.0, ""))
@@ -248,16 +259,3 @@ def named_sounds(search: MomentSearch, clips: Sequence[Clip]) -> list[NamedSound
         else:
             named.append(NamedSound(name=name, start=clip.start, end=clip.end, words=words))
     return named
-
-
-def _best_names(index: OpenIndex, clips: set[str]) -> list[tuple[str, float, str]]:
-    """(clip, confidence, name) of the best name of each clip with sound in the index."""
-    rows = index.rows("heard")
-    own_N = np.flatnonzero(index.clips.mask(clips)[index.clips_N[rows]])
-    if not len(own_N):
-        return []
-    vectors_NE = index.vectors_NE[rows][own_N]
-    words_SE = index.space.encode_query(list(SOUNDS))
-    sure_SN = np.stack([confidence(index.calibration.words(vectors_NE, word_E, "heard")) for word_E in words_SE])
-    ids, best_N = index.clips.ids(index.clips_N[rows][own_N]), sure_SN.argmax(axis=0)
-    return [(id, float(sure_SN[n, i]), SOUNDS[n]) for i, (id, n) in enumerate(zip(ids, best_N, strict=True))]

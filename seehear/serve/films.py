@@ -12,7 +12,7 @@ from os.path import splitext
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
@@ -83,44 +83,38 @@ class Shelves:
     def now(self, by: Order) -> FilmList:
         library = self._state.runs.library
         with self._lock:
+            # While a folder is indexed the library changes every second, and reading a large one takes seconds.
             if not self._lists or (library is not self._library and time.monotonic() >= self._due):
-                version = _version(library)
+                read = ("clips", "sources", "rejects", "transcripts")
+                names = [name for name in library.tables() if name in read or name.startswith("vectors_")]
+                version = digest(*(f"{name} {library.table(name).version}" for name in sorted(names)))
                 if not self._lists or self._lists[by].version != version:
                     began = time.monotonic()
                     films = list(_films(library))
                     self._lists = {order: _film_list(library, version, films, order) for order in ("date", "folder")}
                     self._due = time.monotonic() + _PAUSE * (time.monotonic() - began)
-                self._library = library  # the same object is the same snapshot
+                # The same object is the same snapshot: comparing objects is enough to see that nothing changed.
+                self._library = library
             return self._lists[by]
 
 
 router = APIRouter()
 
 
-def _shelves(request: Request) -> Shelves:
-    return request.app.state.shelves
-
-
 @router.get("/api/films", tags=["library"])
 def films(
-    shelves: Annotated[Shelves, Depends(_shelves)],
+    request: Request,
     by: Order = "date",
     offset: Annotated[int, Param(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Param(ge=0, le=500)] = 100,
 ) -> FilmList:
     """Films, photos and sounds of the library, one entry a file: the newest first, or folder by folder."""
+    shelves: Shelves = request.app.state.shelves
     whole = shelves.now(by)
     return whole.model_copy(update={"films": whole.films[offset : offset + limit]})
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
-
-
-def _version(library: LibraryTables) -> str:
-    """Hash of the versions of the tables that the list is made from."""
-    read = ("clips", "sources", "rejects", "transcripts")
-    names = [name for name in library.tables() if name in read or name.startswith("vectors_")]
-    return digest(*(f"{name} {library.table(name).version}" for name in sorted(names)))
 
 
 class _ClipRow(NamedTuple):
@@ -140,7 +134,7 @@ def _films(library: LibraryTables) -> Iterable[FilmEntry]:
     files: dict[str, list[_ClipRow]] = {}
     rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
     for id, source, audio, start, end, seen, heard in zip(*(rows[name].to_pylist() for name in _COLUMNS), strict=True):
-        if seen or heard:  # no row of text alone
+        if seen or heard:  # a row of text alone has no file
             files.setdefault(source or audio, []).append(_ClipRow(id, start, end, seen))
     problems, aside = _problems(rejects, files)
     for name, clips in files.items():
@@ -226,7 +220,8 @@ def _film_list(library: LibraryTables, version: str, films: Sequence[FilmEntry],
         return (film.folder if by == "folder" else month), by
 
     found = sorted(films, key=place)
-    counts = Counter(map(group, found))  # a Counter keeps the order of the list
+    # A Counter keeps the order in which the list names its groups.
+    counts = Counter(map(group, found))
     return FilmList(
         version=version,
         root=PurePosixPath(library.roots().get("", "").replace("\\", "/")).name,

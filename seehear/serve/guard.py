@@ -19,6 +19,8 @@ COOKIE, UPLOADS = "seehear", "/api/uploads"
 VIEWS = ("/", "/film", "/map", "/learn")
 """Addresses of the page."""
 _MOST = 1_000_000  # bytes of a query
+# The page is built of names, texts and labels that anybody may have written: should one of them become markup, a
+# browser still runs no script and loads nothing but this server's files. `blob:` is for files dropped on the page.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -51,6 +53,7 @@ class Guard:
                     headers[name] = value
             await send(message)
 
+        # The answers of refusals carry the headers too.
         refused = self._refused(scope, Headers(scope=scope))
         await (refused or self.app)(scope, receive, send_guarded)
 
@@ -64,11 +67,13 @@ class Guard:
         # DNS rebinding: another site's name that resolves to this machine would make its page ours.
         if not self.token and not is_loopback(name):
             return _problem(403, "host", f"this server is not called {host!r}")
+        # Browsers send both headers, and no page can change them; programs send neither, and are let through.
         site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
         foreign = site in ("cross-site", "same-site") or (
             origin is not None and origin.lower().partition("://")[2] != host.lower()
         )
-        if foreign and (path not in VIEWS or scope["method"] != "GET"):  # a link to the page is harmless
+        # A link to the page is harmless: it shows the user's own library to the user.
+        if foreign and (path not in VIEWS or scope["method"] != "GET"):
             return _problem(403, "origin", "another site's page may not ask this server")
         if (unknown := self._unknown(scope, headers) if self.token else None) is not None:
             return unknown
@@ -85,6 +90,7 @@ class Guard:
         """The answer to a request without the token: a login that sets the cookie, or a refusal."""
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and _equal(given, self.token):
+            # Redirected, so that the token is neither in the address bar nor in the browser's history of the page.
             entered = RedirectResponse("/", status_code=303)
             # Not X-Forwarded-Proto, which anybody can send: uvicorn sets the scheme by it if it trusts the proxy.
             tls = scope["scheme"] == "https"
@@ -108,7 +114,8 @@ class Guard:
 
 
 def _equal(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(), expected.encode())  # in constant time
+    # In constant time: `==` answers sooner the earlier a wrong token differs, which tells how much of it is right.
+    return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def _problem(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:

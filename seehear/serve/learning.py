@@ -15,9 +15,8 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from seehear.errors import SeehearError
@@ -26,7 +25,7 @@ from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, clock
 from seehear.runs.choose import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes, input_tables
-from seehear.serve.files import DiskCache, write
+from seehear.serve.files import DiskCache
 from seehear.serve.maps import clips_in_order
 from seehear.serve.problems import Problem
 from seehear.serve.runs import Runs
@@ -37,7 +36,8 @@ from seehear.train.files import has_model
 from seehear.train.log import read_metrics
 
 _STAMP = "%Y-%m-%d-%H%M%S"
-_TRIED = ("--seconds", "30", "--steps-measured", "5")  # arguments of `seehear plan`: enough to tell minutes from hours
+# Arguments of `seehear plan`: enough to tell minutes from hours.
+_TRIED = ("--seconds", "30", "--steps-measured", "5")
 _BUSY = "is being written by another process"
 _BUSY_NOW = "this machine is too busy now"
 _AGAIN = 5.0  # seconds between attempts to write the index
@@ -68,7 +68,7 @@ class LearnView(BaseModel):
 
 
 @dataclass(frozen=True)
-class Learned:
+class _Learned:
     """One training of this server, with its files."""
 
     folder: Path
@@ -109,6 +109,7 @@ class LibraryLearning:
         self.stage: Stage = ""
         self.problem = ""
         self._lock = threading.Lock()
+        # Two: stopping a training must not stop an estimate.
         self._commands, self._estimating = Commands(), Commands()
         self._thread: threading.Thread | None = None
         self._chosen: tuple[str, Choice] | None = None
@@ -117,6 +118,7 @@ class LibraryLearning:
     # -- views -------------------------------------------------------------------------------------------------------
 
     def view(self) -> LearnView:
+        # One snapshot for the whole view: its parts must agree.
         library = self.runs.library
         choice, cost = self.choice(library), None
         working, verdict = None, self._verdict(library)
@@ -129,7 +131,8 @@ class LibraryLearning:
             state = "stopped"
         if choice.recipe and not self.stage:
             cost = self.cost(library, choice.recipe)
-        fewest = round(1.3 * FEWEST_TRAINING, -1)  # `prepare` sets a fifth of the clips aside
+        # `prepare` sets a fifth of the clips aside.
+        fewest = round(1.3 * FEWEST_TRAINING, -1)
         needed = f"{fewest:.0f} clips with picture and sound, or with words of your own"
         return LearnView(
             state=state,
@@ -145,15 +148,16 @@ class LibraryLearning:
     def choice(self, library: LibraryTables) -> Choice:
         """The recipe for this library, or why there is none."""
         key = _key(library)
+        # Cached: the choice counts clips by what they have, and the page asks for it every second.
         if self._chosen is None or self._chosen[0] != key:
             self._chosen = key, choose(library)
         return self._chosen[1]
 
-    def learnings(self) -> list[Learned]:
+    def learnings(self) -> list[_Learned]:
         """All trainings started so far, the newest first."""
-        return [Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
+        return [_Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
 
-    def last(self) -> Learned | None:
+    def last(self) -> _Learned | None:
         return next(iter(self.learnings()), None)
 
     def _verdict(self, library: LibraryTables) -> VerdictView | None:
@@ -166,7 +170,7 @@ class LibraryLearning:
         clips = {clip.id: clip for clip in clips_in_order(library, names) if clip is not None}
         return verdict_view(verdict, made=last.made, index=index, clips=clips)
 
-    def _goes_on(self, library: LibraryTables, last: Learned) -> bool:
+    def _goes_on(self, library: LibraryTables, last: _Learned) -> bool:
         """Whether the next start resumes the last training: it was stopped, and the library is unchanged."""
         # Trained and better, but stopped before its index was written.
         if last.trained:
@@ -182,7 +186,8 @@ class LibraryLearning:
         sizes = [library.table(table).count_rows() for table in input_tables(library)]
         key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
         with self._lock:
-            if key not in self._costs and None not in self._costs.values():  # one estimate at a time
+            # One estimate at a time: two would slow, and so mislead, each other.
+            if key not in self._costs and None not in self._costs.values():
                 self._costs[key] = None
                 threading.Thread(target=self._estimate, args=(key, name), daemon=True).start()
             return self._costs.get(key)
@@ -190,15 +195,15 @@ class LibraryLearning:
     def _estimate(self, key: str, name: str) -> None:
         words = ["--quiet", "plan", self.uri, "--recipes", name, *_TRIED, "--json"]
 
-        def make(out: Path) -> None:
+        def make() -> Any:
             planned = json.loads(self._estimating.run(words))["recipes"][0]
-            if planned["why_not"]:  # not cached: there may be more memory, or time, another day
+            # Not cached: there may be more memory, or time, another day.
+            if planned["why_not"]:
                 raise SeehearError(_BUSY_NOW if planned["unmeasured"] else planned["why_not"])
-            write(out, json.dumps(planned).encode())
+            return planned
 
         try:
-            path = self.cache.get("cost of learning", self.uri, key, make=make)
-            self._costs[key] = cost_view(json.loads(path.read_text(encoding="utf-8")), name)
+            self._costs[key] = cost_view(self.cache.value("cost of learning", self.uri, key, make=make), name)
         except Interrupted:
             del self._costs[key]
         except (SeehearError, ValueError, LookupError) as error:
@@ -217,36 +222,38 @@ class LibraryLearning:
             choice = self.choice(library)
             if not choice.recipe:
                 raise Problem(409, "too_few", choice.why)
+            # New commands: stopped ones refuse all later calls.
             self.stage, self.problem, self._commands = "learning", "", Commands()
             self._thread = threading.Thread(target=self._learn, args=(library,), daemon=True)
             self._thread.start()
 
     def _learn(self, library: LibraryTables) -> None:
         try:
-            last = self.last()
-            resume = last is not None and self._goes_on(library, last)
-            if resume and last is not None:
-                one = last
-            else:
-                one = Learned(self.home / datetime.now().strftime(_STAMP))
+            one = self.last()
+            resume = one is not None and self._goes_on(library, one)
+            if one is None or not resume:
+                one = _Learned(self.home / datetime.now().strftime(_STAMP))
                 self.home.mkdir(parents=True, exist_ok=True)
+                # Written before training begins: a training is found again, after a crash too, by this file.
                 one.data.write_text(_key(library), encoding="utf-8")
             if not one.trained:
                 words = ["train", self.uri, "--out", str(one.folder), "--json", *(["--resume"] if resume else [])]
                 self._commands.run(words, one.log)
             if one.better():
+                # A stop that came while the training ended stays one: the index is then written by the next start.
                 with self._lock:
                     if self.stage != "stopping":
                         self.stage = "indexing"
                 self._index(one)
         except Interrupted:
-            pass  # the view reports it as stopped
+            # The view reports it as stopped.
+            pass
         except (SeehearError, OSError) as error:
             self.problem = str(error)
         finally:
             self.stage = ""
 
-    def _index(self, one: Learned) -> None:
+    def _index(self, one: _Learned) -> None:
         """Indexes the library with the trained model; waits while another process writes an index."""
         while True:
             try:
@@ -270,6 +277,7 @@ class LibraryLearning:
     def close(self) -> None:
         self._estimating.close()
         self._commands.close()
+        # `_index` may sleep for `_AGAIN` seconds between two attempts.
         if self._thread is not None:
             self._thread.join(_AGAIN + 1)
 
@@ -307,39 +315,7 @@ def _progress(folder: Path) -> tuple[int, int | None, float | None]:
     total, first = (int(number.replace(",", "")) for number in starts[-1])
     done = int(entries[-1]["step"])
     # Times of the files, since the log has none.
-    taken = metrics.stat().st_mtime - began.stat().st_mtime  # a resumed run writes its settings again
+    # A resumed run writes its settings again, so this is the time of its last start.
+    taken = metrics.stat().st_mtime - began.stat().st_mtime
     left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
     return done, total, left
-
-
-# -- the API -----------------------------------------------------------------------------------------------------------
-
-
-router = APIRouter()
-
-
-def _learning(request: Request) -> LibraryLearning:
-    return request.app.state.seehear.learning
-
-
-_ServerLearning = Annotated[LibraryLearning, Depends(_learning)]
-
-
-@router.get("/api/learn", tags=["learning"])
-def learn(learning: _ServerLearning) -> LearnView:
-    """Data to learn from, cost and progress of training, and the result of the last one."""
-    return learning.view()
-
-
-@router.post("/api/learn", tags=["learning"], status_code=202)
-def start(learning: _ServerLearning) -> LearnView:
-    """Starts or resumes training in the background. A better model joins the search automatically."""
-    learning.start()
-    return learning.view()
-
-
-@router.delete("/api/learn", tags=["learning"], status_code=202)
-def stop(learning: _ServerLearning) -> LearnView:
-    """Stops after the current step; everything computed so far is kept."""
-    learning.stop()
-    return learning.view()

@@ -38,7 +38,8 @@ _SURE = 2.0  # standard deviations of the log-odds
 _SHARE, _EVERYWHERE = 0.1, 0.4  # least share of a cluster's clips with a word; largest share of all clips
 _FEW = 10  # clips with words below which no word counts as being everywhere
 _LABEL = 0.5  # share of a cluster's clips that have its label
-_HIGHER = 1.5  # spreads; on the films of `../shared/data/home` no random group scores higher
+# Spreads; on the films of `../shared/data/home` no random group scores higher.
+_HIGHER = 1.5
 _MOST_NAMES = 2
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’-]{2,23}")
 _ARTICLE = re.compile(r"^an? ")
@@ -80,17 +81,20 @@ def clip_vectors(
 def project(vectors_NE: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
     """((N, 2) coordinates in [0, 1], (N,) cluster). `how`: pca or tsne."""
     centred = vectors_NE - vectors_NE.mean(axis=0)
-    if np.abs(centred).max() < _ALIKE:  # t-SNE and k-means would fit rounding errors
+    # All clips alike: t-SNE and k-means would fit rounding errors.
+    if np.abs(centred).max() < _ALIKE:
         return np.full((len(vectors_NE), 2), 0.5), np.zeros(len(vectors_NE), np.int64)
-    # eigh sorts ascending, so the columns are reversed.
+    # The matrix is E x E, however many clips there are. `eigh` sorts ascending, so the columns are reversed.
     directions_EE = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
     reduced = centred @ directions_EE[:, :_REDUCED]
     num = len(reduced)
+    # At most as many as there are colours, with that of 'others'.
     clusters = int(np.clip(round(math.sqrt(num / 20)), 1, 12))
     kmeans = require("sklearn.cluster").KMeans(clusters, n_init=4, random_state=0)
     xy = reduced[:, :2]
     if how == "tsne" and num > 8:
-        perplexity = min(30.0, (num - 1) / 3)  # scikit-learn refuses one that is not below the number of rows
+        # scikit-learn refuses a perplexity that is not below the number of rows.
+        perplexity = min(30.0, (num - 1) / 3)
         xy = require("sklearn.manifold").TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)
     low, high = xy.min(axis=0), xy.max(axis=0)
     return (xy - low) / np.maximum(high - low, 1e-9), kmeans.fit_predict(reduced)
@@ -180,6 +184,7 @@ def group_names(
             parts.append(f"“{', '.join(spoken[:_MOST_NAMES])}”")
         kinds = Counter(_KINDS[clips[n].has_video, clips[n].has_audio] for n in np.flatnonzero(inside_N).tolist())
         names[group] = " · ".join(parts) or kinds.most_common(1)[0][0]
+    # Groups of one name would have one colour.
     often, count = Counter(names.values()), Counter[str]()
     for group, name in names.items():
         count[name] += 1
@@ -198,6 +203,7 @@ def things_in(
     """Names by group, the most distinct first. `encode`: words into the space of the vectors; `kind`: calibrated kind
     of the vectors' rows. A name counts if it scores higher in the group than elsewhere, in spreads of the scores of
     background queries; in a single group, if a quarter of the clips would be weak hits for it."""
+    # A fixed sample: the same library gives the same names.
     if len(vectors_NE) > _SAMPLED:
         drawn = np.sort(np.random.default_rng(0).choice(len(vectors_NE), _SAMPLED, replace=False))
         vectors_NE, groups_N = vectors_NE[drawn], groups_N[drawn]
@@ -262,6 +268,7 @@ def _distinctive(words: Sequence[set[str]], inside_N: np.ndarray) -> list[str]:
         odds = np.log((count + prior) / (size - count + _PRIOR + 1 - prior))
         odds -= np.log((rest + prior) / (total - size - rest + _PRIOR + 1 - prior))
         deviations = odds / np.sqrt(1 / (count + prior) + 1 / (rest + prior))
-        if deviations >= _SURE or inside == worded:  # a single group with words has nothing to differ from
+        # A single group with words has nothing to differ from.
+        if deviations >= _SURE or inside == worded:
             sure[word] = float(deviations) if inside < worded else float(count)
     return sorted(sure, key=lambda word: (-sure[word], word))

@@ -90,6 +90,7 @@ def labels(state: ServerState, wanted: Labels) -> Edited:
         if len({*clip.labels, *wanted.add}) > MOST_LABELS:
             raise Problem(409, "too_many", f"a clip has at most {MOST_LABELS} labels")
         asked = [(name.strip(), True) for name in wanted.add] + [(name.strip(), False) for name in wanted.remove]
+        # Adding a label that the clip has is no edit, so an undo of it must not remove the label.
         changes = [(name, added) for name, added in asked if (name in clip.labels) != added]
         edits = [record(library, label_edit(library, clip, name, added=added)).key for name, added in changes]
         return _answer(state, clip.id, edits)
@@ -104,7 +105,15 @@ def texts(state: ServerState, wanted: Correction | Undo) -> Edited:
                 raise Problem(404, "no_edit", "there is nothing to undo", "load the page again")
             return _answer(state, "", [])
         clip = _clip(library, wanted.clip)
-        line = next((text for text in clip.texts if _is_line(text, wanted)), None)
+
+        def is_line(text: Text) -> bool:
+            for at, asked in ((text.start, wanted.start), (text.end, wanted.end)):
+                # Times are rounded on their way to the page and back.
+                if asked is not None and (at is None or abs(at - asked) >= 0.01):
+                    return False
+            return text.text == wanted.before and wanted.kind in (None, views.text_kind(text))
+
+        line = next(filter(is_line, clip.texts), None)
         if line is None:
             message = f"clip {clip.id!r} has no such line any more"
             raise Problem(404, "no_line", message, "load the page again")
@@ -154,6 +163,7 @@ def _to_write(state: State) -> Iterator[LibraryTables]:
     uri = state.runs.uri
     local = "://" not in uri
     todo = f"start seehear as a user who may write {uri}" if local else "start seehear with keys that may write"
+    # Object storage says so only when it is written to.
     if local and not os.access(uri, os.W_OK):
         raise Problem(403, "read_only", f"{uri} may only be read", todo)
     try:
@@ -164,13 +174,6 @@ def _to_write(state: State) -> Iterator[LibraryTables]:
 
 def _clip(library: LibraryTables, id: str) -> Clip:
     return as_edited(library, [clip_of(library, id)])[0]
-
-
-def _is_line(text: Text, wanted: Correction) -> bool:
-    for is_at, asked in ((text.start, wanted.start), (text.end, wanted.end)):
-        if asked is not None and (is_at is None or abs(is_at - asked) >= 0.01):
-            return False
-    return text.text == wanted.before and wanted.kind in (None, views.text_kind(text))
 
 
 def _saved(library: LibraryTables) -> list[SavedSearch]:

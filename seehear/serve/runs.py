@@ -32,7 +32,7 @@ _FRESH = 2.0  # seconds until the library's state is read again
 _TEXTS = 4096  # cached vectors of words
 
 
-class GuardedSpace(SharedSpace):
+class _GuardedSpace(SharedSpace):
     """A space that decodes files in another process, since anybody may have sent them, and caches vectors of words."""
 
     decoders: Decoders
@@ -54,7 +54,7 @@ class GuardedSpace(SharedSpace):
 @dataclass
 class OpenRun:
     name: str
-    space: GuardedSpace
+    space: _GuardedSpace
     changed: str = ""
     """Time at which the open index was last written."""
     _searcher: Searcher | None = None
@@ -75,7 +75,8 @@ class OpenRun:
     def encode_text(self, text: str) -> np.ndarray:
         if "text" not in self.space.modalities:
             raise Problem(422, "no_text", f"run {self.name} has no words: ask with a sound or a picture")
-        return self.space.encode_query([{"text": text}])[0]  # never a path or an address
+        # As {"text"}: words are never opened as a path or an address.
+        return self.space.encode_query([{"text": text}])[0]
 
     def encode_file(self, path: str, kind: str, seconds: float, modalities: Sequence[str]) -> dict[str, np.ndarray]:
         """One vector for each modality of a file that this space knows."""
@@ -92,13 +93,14 @@ class OpenRun:
             try:
                 vectors[m] = self.space.encode([item])[0]
             except (DecodeError, WorkerDied) as error:
-                if m == known[-1] and not vectors:  # pictures or sound alone are enough to search with
+                # Pictures or sound alone are enough to search with.
+                if m == known[-1] and not vectors:
                     raise broken(error, path) from error
         return vectors
 
 
 @dataclass(frozen=True)
-class Together:
+class _Together:
     """Joint search of several indexes."""
 
     made: tuple[Any, ...]
@@ -116,7 +118,7 @@ class Runs:
         self._about: dict[str, dict[str, Any]] = {}
         self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
-        self._together: Together | None = None
+        self._together: _Together | None = None
         # Two locks: models load for seconds, and the status must not wait for that.
         self._lock = threading.Lock()
         self._opening = threading.Lock()
@@ -134,7 +136,8 @@ class Runs:
     def about(self) -> dict[str, dict[str, Any]]:
         """Facts about the indexes, newest first."""
         with self._lock:
-            if time.monotonic() - self._looked > _FRESH:  # other processes write while this one runs
+            # Other processes write while this one runs.
+            if time.monotonic() - self._looked > _FRESH:
                 self._library = LibraryTables.open(self.uri)
                 self._folders = Folders(self._library, self._library.roots(), self.media)
                 about = indexes(self._library)
@@ -151,6 +154,7 @@ class Runs:
         """A run by name, opened or refreshed; by default the newest trained one, else the newest frozen index. A model
         stays loaded until another one writes the index."""
         about = self._some()
+        # `about` is sorted by age: the first index of a trained run, else the first of all.
         name = name or min(about, key=lambda n: about[n].get("model", "").startswith(FROZEN))
         if name not in about:
             raise Problem(404, "no_run_of_that_name", f"no run {name!r}", f"there are {', '.join(about)}")
@@ -162,7 +166,7 @@ class Runs:
                 raise Problem(409, "run_unusable", str(error), self._again(name)) from error
             return run
 
-    def together(self) -> Together:
+    def together(self) -> _Together:
         """Joint search of all usable frozen indexes and the newest trained one, refreshed when the library or an index
         has changed. Raises `Problem` if none is usable."""
         about = self._some()
@@ -170,7 +174,8 @@ class Runs:
             return known
         unusable: Problem | None = None
         with self._opening:
-            known, runs = self._together, []  # read again: another thread may have opened it meanwhile
+            # Read again: another thread may have opened it meanwhile.
+            known, runs = self._together, []
             for name in asked_together(about):
                 try:
                     run = self._run(name, about[name])
@@ -179,19 +184,21 @@ class Runs:
                     continue
                 if "text" not in run.space.modalities or about[name].get("background"):
                     runs.append(run)
-                else:  # indexing writes the calibration last
+                else:
+                    # Indexing writes the calibration last.
                     message = f"index {name} is not calibrated yet"
                     unusable = Problem(409, "run_unusable", message, self._again(name))
             if not runs:
                 assert unusable is not None, "one index at least was tried"
                 raise unusable
             written = [(_changed(about[r.name]), about[r.name].get("background", {}).get("made")) for r in runs]
+            # Opening reads all vectors: a search is kept while neither library, models nor calibrations have changed.
             made = (versions(self._library), [id(run.space) for run in runs], written)
             if known is not None and known.made == made:
                 search = known.search
             else:
                 search = MomentSearch(self._library, {run.name: run.space for run in runs})
-            self._together = Together(made, self._library, tuple(runs), search)
+            self._together = _Together(made, self._library, tuple(runs), search)
             return self._together
 
     def _some(self) -> dict[str, dict[str, Any]]:
@@ -208,7 +215,7 @@ class Runs:
             return known
         try:
             model = model_of(self.uri, name, about)
-            space = cast(GuardedSpace, GuardedSpace.from_pretrained(model, device=self.device))
+            space = cast(_GuardedSpace, _GuardedSpace.from_pretrained(model, device=self.device))
         except ModelGone as gone:
             raise Problem(409, "model_gone", gone.message, gone.todo) from gone
         except SeehearError as error:
@@ -216,7 +223,8 @@ class Runs:
         # Vectors of different models cannot be compared, even if their sizes are equal.
         if space.fingerprint != about.get("maker"):
             raise Problem(409, "run_unusable", f"index {name} was made by another model", self._again(name))
-        encode = super(GuardedSpace, space).encode_query
+        # The method of the class above: that of the space itself asks this very cache.
+        encode = super(_GuardedSpace, space).encode_query
         space.decoders, space.lock = self.decoders, threading.Lock()
         space.words = lru_cache(_TEXTS)(lambda text: encode([{"text": text}])[0])
         self._open[name] = OpenRun(name, space)
@@ -240,6 +248,7 @@ def broken(error: Exception, path: str | Path) -> Problem:
 
 def cause(error: Exception, path: str | Path) -> str:
     """Why a file cannot be decoded, for users: without its path and the messages of libav and Pillow."""
+    # Without the path: it is that of a temporary file, or of the server's disk.
     words = str(error).replace(str(path), "it").removeprefix("it: ")
     if words.startswith(("cannot be read (", "is no picture that can be read (")):
         return "it is damaged, or of an unknown kind"

@@ -10,7 +10,8 @@ Modality = Literal["video", "audio", "text"]
 Kind = Literal["seen", "heard", "spoken", "screen", "text"]
 TextKind = Literal["spoken", "screen", "subtitle", "caption"]
 Words = Literal["strong", "fair", "weak", "nothing close"]
-NO_ZERO_BYTES = "^[^\\x00]*$"  # no database takes them
+# No database takes them.
+NO_ZERO_BYTES = "^[^\\x00]*$"
 Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
 """Id of a clip, name of a run, or words of a query."""
 
@@ -18,6 +19,7 @@ Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
 class StrictModel(BaseModel):
     """Base of request bodies: unknown fields and numbers that are not finite are refused."""
 
+    # JSON has no infinity and no NaN, but Python's reader accepts them.
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 

@@ -22,6 +22,7 @@ from seehear.serve.config import ServeConfig
 def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
     """Serves until interrupted. Calls `ready` with the address once connections are accepted."""
     server, listening, address = _server(library, config)
+    # Commands on this machine find the server by the announcement, and ask it instead of loading models.
     with announced(library, Server(address=address, token=bool(config.token))):
         ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
         server.run(sockets=[listening])
@@ -54,18 +55,19 @@ def _server(
     listening = listen(config.host, config.port)
     app = create_app(library, config, progress, edited)
     host = f"[{config.host}]" if ":" in config.host else config.host
+    # Two seconds for open answers: a request whose body never ends would keep the server from stopping.
     options = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
     )
     server = uvicorn.Server(options)
-    logging.getLogger("uvicorn.error").addFilter(lambda record: not (server.should_exit and _expected(record)))
+
+    def wanted(record: logging.LogRecord) -> bool:
+        # While it stops, uvicorn logs a traceback for every answer that it aborts.
+        error = record.exc_info[1] if record.exc_info else None
+        return not server.should_exit or not (error is None or isinstance(error, asyncio.CancelledError))
+
+    logging.getLogger("uvicorn.error").addFilter(wanted)
     return server, listening, f"http://{host}:{listening.getsockname()[1]}/"
-
-
-def _expected(record: logging.LogRecord) -> bool:
-    """Whether a message of a stopping server reports an aborted answer: uvicorn logs a traceback for each."""
-    error = record.exc_info[1] if record.exc_info else None
-    return error is None or isinstance(error, asyncio.CancelledError)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,18 @@ class State:
     ):
         """`progress`: progress of this process's indexing, if it does any. `edited`: wakes that work when the user has
         changed a text or label."""
-        self.config, self.progress = config, progress
+        self.config, self.progress, self.edited = config, progress, edited
         # Previews and maps take long: posters and waveforms must not wait behind them.
         self.quick = Decoders(2, config.decode_seconds)
         self.slow = Decoders(1, _DRAW_SECONDS, patience=60.0)
         self.runs = Runs(library, self.quick, media=config.media, device=config.device)
-        self._wake = edited
-        self.own = Applying(library, self._edited)
+
+        def renew() -> None:
+            self.runs.renew()
+            if self.edited:
+                self.edited()
+
+        self.own = Applying(library, renew)
         self.uploads = Uploads(self.quick, megabytes=config.upload_mb, seconds=config.upload_seconds)
         self.cache = DiskCache(config.cache_folder(library), config.cache_mb)
         self.learning = LibraryLearning(self.runs, self.cache)
@@ -70,16 +76,16 @@ class State:
 
     def warm(self) -> None:
         """Opens the indexes in the background, so that the first search is fast."""
-        self._warming = threading.Thread(target=self._warm, daemon=True)
+
+        def first_search() -> None:
+            # Whatever fails here, the user's first search reports.
+            with suppress(Exception):
+                self.runs.together().search.search("a", k=1)
+
+        self._warming = threading.Thread(target=first_search, daemon=True)
         self._warming.start()
         if self.catch_up:
             self.catch_up.start()
-
-    def _warm(self) -> None:
-        try:
-            self.runs.together().search.search("a", k=1)
-        except Exception:
-            return  # the first search reports it
 
     def close(self) -> None:
         self.learning.close()  # first: a training needs time to save its state
@@ -89,20 +95,17 @@ class State:
         self.background.shutdown(cancel_futures=True)
         self.quick.close()
         self.slow.close()
+        # Their temporary folder is deleted after the decoders that read in it.
         self.uploads.close()
         self.own.close()
         # A thread that still runs C++ code when the interpreter ends aborts the process.
         self._warming.join(timeout=_WARM_SECONDS)
 
-    def _edited(self) -> None:
-        self.runs.renew()
-        if self._wake:
-            self._wake()
-
     # -- the library --------------------------------------------------------------------------------------------------
 
     def status(self) -> schema.Status:
         library, about = self.runs.library, self.runs.about()
+        # Counting reads all clips, and the page asks for the status every few seconds.
         version = library.table("clips").version
         if self._facets[0] != version:
             self._facets = version, views.facets(library)
@@ -125,7 +128,8 @@ class State:
             todo = f"seehear prepare FOLDER --library {library.uri}"
             problem = Problem(409, "empty", "the library has no clips yet: give it a folder of media", todo)
         elif not runs:
-            try:  # the refusal of a search says what to do
+            # The refusal of a search says what to do.
+            try:
                 self.runs.together()
             except Problem as unusable:
                 problem = unusable
@@ -224,18 +228,14 @@ class State:
         modalities = [m for m in query.modalities if m in run.space.modalities]
         if query.modalities and not modalities:
             raise Problem(422, "no_such_modality", f"run {run.name} has {', '.join(run.space.modalities)}")
-        ranked = run.searcher.search_clips(
-            parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid
-        )
+        ranked = run.searcher.search(parts, k=query.k, modalities=modalities, filters=filters, hybrid=query.hybrid)
         folders, about = self.runs.folders, self.runs.about().get(run.name, {})
         words_alone = [part.weight > 0 and isinstance(part, schema.TextPart) for part in query.parts] == [True]
         # In an approximate index the calibration would read the index again for every hit.
         calibrated = words_alone and not query.hybrid and about.get("recall") is None
         calibration = Calibration(about if calibrated else {})
-        hits = []
-        for hit, clip in ranked:
-            sure = calibration.of_hit(hit, clip, run.searcher.gallery, parts[0].get("vector"))
-            hits.append(views.hit_view(hit, clip, folders, sure))
+        text_E, gallery = parts[0].get("vector"), run.searcher.gallery
+        hits = [views.hit_view(hit, folders, calibration.of_hit(hit, gallery, text_E)) for hit in ranked]
         sures = [hit.confidence for hit in hits if hit.confidence is not None]
         words: Any = in_words(max(sures)) if sures else None
         asked = " + ".join(str(next(iter(part.model_dump(exclude={"weight"}).values()))) for part in query.parts)
@@ -300,18 +300,17 @@ class State:
         library = self.runs.library
         version = library.table("clips").version
 
-        def make(out: Path) -> None:
+        def make() -> dict[str, Any]:
             ids, vectors_NE = maps.clip_vectors(library, run.name, maps.MOST[method])
             clips = maps.clips_in_order(library, ids)
             xy, clusters = self.slow(maps.project, vectors_NE, method) if ids else (np.zeros((0, 2)), np.zeros(0))
             of = {clip: int(cluster) for clip, cluster in zip(ids, clusters, strict=True)}
-            seen = self._things_found(library, run, of, method)
-            write(out, json.dumps(maps.draw(ids, clips, xy, clusters, seen)).encode())
+            return maps.draw(ids, clips, xy, clusters, self._things_found(library, run, of, method))
 
         # Everything that the drawing depends on.
         where = (self.runs.uri, run.name, run.changed, run.space.fingerprint, version, method)
         try:
-            drawn = json.loads(self.cache.get("map of named groups", *where, make=make).read_text(encoding="utf-8"))
+            drawn = self.cache.value("map of named groups", *where, make=make)
         except WorkerDied as error:
             raise Problem(503, "map", f"the map could not be drawn: {error}", "ask for pca") from error
         return schema.MapView(run=run.name, method=method, total=library.count_clips(), **drawn)  # type: ignore[arg-type]
@@ -332,7 +331,8 @@ class State:
                 continue
             try:
                 own = things_in(vectors_NE[known_N], of_N[known_N], names, run.space.encode_query, calibration, kind)
-            except SeehearError:  # no encoder of words here: the map is drawn without such names
+            except SeehearError:
+                # No encoder of words on this machine: the map is drawn without such names.
                 return {}
             found |= {cluster: named for cluster, named in own.items() if not found.get(cluster)}
         return found

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import heapq
-import json
 import re
 import threading
 import time
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from functools import cache
 from itertools import islice, pairwise, zip_longest
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
@@ -26,7 +23,6 @@ from seehear.errors import SeehearError, require
 from seehear.library.tables import LibraryTables, Text, in_batches
 from seehear.search.background import OpenIndex, kind_of_text
 from seehear.search.calibrate import background_phrases
-from seehear.serve.files import write
 from seehear.serve.problems import Problem
 from seehear.serve.state import State
 
@@ -103,41 +99,34 @@ class LibraryVocabulary:
                 self._counting = self._state.background.submit(self._count, key)
             first = self._counting if self._key is None else None
         if first is not None:
-            with suppress(TimeoutError):  # the next letter typed may get them
+            # Typing goes on meanwhile, and the next letter may get them.
+            with suppress(TimeoutError):
                 first.result(timeout=_WAIT)
         return self._lookup
 
     def _count(self, key: tuple[Any, ...]) -> None:
-        began, library = time.monotonic(), self._state.runs.library
-        self._lookup = Lookup(words := self._kept("words", key[:2], lambda: library_words(library)))
+        began, library, kept = time.monotonic(), self._state.runs.library, self._state.cache.value
+        self._lookup = Lookup(words := kept("suggest", "words", *key[:2], make=lambda: library_words(library)))
         if key[2]:
-            with suppress(Problem, SeehearError):  # no usable index: a search says why
+            # No usable index: a search says why.
+            with suppress(Problem, SeehearError):
                 search = self._state.runs.together().search
-                seen = self._kept("seen", key, lambda: seen_words(search.indexes, self._state.closing))
+                seen = kept("suggest", "seen", *key, make=lambda: seen_words(search.indexes, self._state.closing))
                 self._lookup = Lookup(_merged(words, seen))
         self._key, self._due = key, time.monotonic() + _PAUSE * (time.monotonic() - began)
-
-    def _kept(self, what: str, key: Sequence[Any], count: Callable[[], Words]) -> Words:
-        def make(out: Path) -> None:
-            write(out, json.dumps(count()).encode())
-
-        return json.loads(self._state.cache.get("suggest", what, *key, make=make).read_text(encoding="utf-8"))
 
 
 router = APIRouter()
 
 
-def _vocabulary(request: Request) -> LibraryVocabulary:
-    return request.app.state.vocabulary
-
-
 @router.get("/api/suggest", tags=["search"])
 def suggest(
-    vocabulary: Annotated[LibraryVocabulary, Depends(_vocabulary)],
+    request: Request,
     q: Annotated[str, Param(max_length=200)] = "",
     limit: Annotated[int, Param(ge=1, le=MOST)] = 10,
 ) -> SuggestAnswer:
     """Words and phrases of the library that begin with the text, or with its last word, ignoring accents and case."""
+    vocabulary: LibraryVocabulary = request.app.state.vocabulary
     return SuggestAnswer(suggestions=vocabulary.now().suggest(q, limit))
 
 
@@ -176,7 +165,8 @@ class _Tally:
 
     def __init__(self) -> None:
         self.clips = 0
-        self._stop = stop_words()
+        listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
+        self._stop = (listed | set(_SPEECH.split())) - set(_MEANT.split())
         self._counts: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._spelled: dict[str, str] = {}
@@ -189,7 +179,8 @@ class _Tally:
         for part in (part for line in lines for part in _BREAK.split(line)):
             own = [self._word(token) for token in _TOKEN.findall(part)]
             words.update(own)
-            pairs.update(pair for pair in pairwise(own) if all(pair))  # not across a stop word
+            # Not across a stop word, which is ''.
+            pairs.update(pair for pair in pairwise(own) if all(pair))
         self._counts.update(words - {""})
         self._pairs.update(pairs)
         if len(self._pairs) > _MANY:
@@ -199,10 +190,11 @@ class _Tally:
     def _word(self, token: str) -> str:
         """Normal form of a word; '' for a stop word, and for one that is too short or long."""
         token = max(re.split("['’]", token), key=len)  # l'eau, dog's
-        word = folded(token)
+        word = _folded(token)
         if word in self._stop or not 3 <= len(word) <= 30:
             return ""
-        if word not in self._spelled or token.islower():  # not the capital at the start of a sentence
+        # Rather 'dog' than the 'Dog' of the start of a sentence.
+        if word not in self._spelled or token.islower():
             self._spelled[word] = token
         return word
 
@@ -215,13 +207,6 @@ class _Tally:
         for (one, two), count in self._pairs.items():
             if count >= _PAIRS and one in counts and two in counts and 3 * count >= min(counts[one], counts[two]):
                 yield f"{self._spelled[one]} {self._spelled[two]}", count
-
-
-@cache
-def stop_words() -> frozenset[str]:
-    """English words that are no suggestion."""
-    listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
-    return frozenset((listed | set(_SPEECH.split())) - set(_MEANT.split()))
 
 
 def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
@@ -245,7 +230,7 @@ def seen_words(indexes: Sequence[OpenIndex], ended: threading.Event) -> Words:
 # -- looking up --------------------------------------------------------------------------------------------------------
 
 
-def folded(text: str) -> str:
+def _folded(text: str) -> str:
     """The text in lower case without accents."""
     if text.isascii():
         return text.lower()
@@ -259,14 +244,15 @@ class Lookup:
     def __init__(self, words: Words):
         # Spellings that differ in accents and case only are one suggestion, under the first of them.
         names: dict[str, str] = {}
-        same = _merged(*({names.setdefault(folded(text), text): found} for text, found in words.items()))
-        self._all = {folded(text): Suggestion(text=text, found=found) for text, found in same.items()}  # type: ignore
+        same = _merged(*({names.setdefault(_folded(text), text): found} for text, found in words.items()))
+        self._all = {_folded(text): Suggestion(text=text, found=found) for text, found in same.items()}  # type: ignore
         # Sorted suffixes from each word on: a prefix of any word is found by bisection.
         starts = {(key[at:], key) for key in self._all for at in (0, *(m.end() for m in re.finditer(r"\s+", key)))}
         self._starts = sorted(starts)
         columns = []
         for kind in _KINDS:
-            least = 1 if kind in ("label", "seen") else 2  # what is said or written only once is left out
+            # Words that are said or written only once are left out.
+            least = 1 if kind in ("label", "seen") else 2
             counts = {key: word.found.get(kind, 0) for key, word in self._all.items()}
             own = [(-count, key) for key, count in counts.items() if count >= least]
             columns.append([key for _, key in heapq.nsmallest(MOST, own)])
@@ -275,13 +261,13 @@ class Lookup:
 
     def suggest(self, typed: str, limit: int) -> list[Suggestion]:
         """Completions of the text, then of its last word; for an empty text the most frequent words of each kind."""
-        wanted = folded(typed).lstrip()
+        wanted = _folded(typed).lstrip()
         if not wanted:
             return self._frequent[:limit]
         completions = self._beginning(wanted, limit)
         head, space, last = typed.rpartition(" ")
         if space and len(last) > 1 and len(completions) < limit:
-            ends = self._beginning(folded(last), limit)
+            ends = self._beginning(_folded(last), limit)
             completions += [Suggestion(text=f"{head} {end.text}".strip(), found=end.found) for end in ends]
         return completions[:limit]
 

@@ -28,7 +28,8 @@ from seehear.search.index import input_tables
 from seehear.serve.runs import Runs
 
 _PROGRAM = [sys.executable, "-m", "seehear"]
-_NICE = 10  # searches have priority over background work
+# Searches have priority over background work.
+_NICE = 10
 _SECONDS = 20.0  # for a command to save its state
 LOOK = 15.0
 """Seconds between two looks. A library that changed between them is still being written, perhaps with its index."""
@@ -59,16 +60,20 @@ class Commands:
                     stdout=subprocess.PIPE,
                     stderr=messages or subprocess.PIPE,
                     encoding="utf-8",
-                    env=os.environ | {"PYTHONUTF8": "1"},  # Windows has another default
+                    # Windows has another default encoding.
+                    env=os.environ | {"PYTHONUTF8": "1"},
                     start_new_session=True,
                 )
-        with suppress(OSError, AttributeError):  # it may have ended; Windows has no setpriority
+        # The process may have ended; Windows has no setpriority.
+        with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
         out, errors = process.communicate()
         if process.returncode == 0:
             return out
+        # 130 is the status of a stopped command; one that did not yet listen for signals dies of them.
         if self.stopping or process.returncode in (130, -signal.SIGTERM):
             raise Interrupted("stopped")
+        # Lenient: libraries below may print any bytes.
         errors = log.read_text(encoding="utf-8", errors="replace") if log else errors or ""
         raise SeehearError(_why(errors, process.returncode))
 
@@ -128,7 +133,8 @@ class CatchUp:
             except Interrupted:
                 return
             except (SeehearError, OSError, RuntimeError):
-                continue  # the library is being written or away: the next look may succeed
+                # The library is being written or away: the next look may succeed.
+                continue
             finally:
                 self.line = ""
 
@@ -143,6 +149,7 @@ class CatchUp:
         lacking = {name: line for name in asked_together(about) if (line := self.behind(name, about[name], library))}
         if not lacking:
             return False
+        # Lines begin with the number of clips: the longest wait is told.
         most = max(lacking.values(), key=lambda line: int(line.split()[0].replace(",", "")))
         self.line = f"{most.partition(':')[0]}: indexing what can be"
         # Texts need no decoding, so they are encoded here too.
@@ -175,12 +182,19 @@ class Applying:
     def apply(self, clips: Collection[str] = ()) -> bool:
         """Applies pending edits to the clips, and the texts of these clips to full text. Returns False if others are
         writing: then it happens when they have finished."""
+
+        def later() -> None:
+            done = False
+            while not done and not self._ended.wait(_AGAIN):
+                with self._lock:
+                    done = self._try()
+
         with self._lock:
             self._stale.update(clips)
             if self._try():
                 return True
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._later, daemon=True)
+                self._thread = threading.Thread(target=later, daemon=True)
                 self._thread.start()
             return False
 
@@ -192,7 +206,8 @@ class Applying:
     def _try(self) -> bool:
         library = LibraryTables.open(self._uri)
         try:
-            with writing(self._uri, "texts", patience=0.0):  # an answer waits for this: never for the lock
+            # An answer waits for this: never for the lock.
+            with writing(self._uri, "texts", patience=0.0):
                 self._stale.update(settle_edits(library))
             self._done()
             if self._stale and FULLTEXT in library.tables():
@@ -203,9 +218,3 @@ class Applying:
             return False
         self._stale.clear()
         return True
-
-    def _later(self) -> None:
-        done = False
-        while not done and not self._ended.wait(_AGAIN):
-            with self._lock:
-                done = self._try()

@@ -25,7 +25,7 @@ _KEPT = 256  # queries whose vectors are kept
 
 
 @dataclass(frozen=True)
-class Uploaded:
+class _Uploaded:
     id: str
     models: dict[str, str]
     """{run: fingerprint of its space} of the runs it was sent for."""
@@ -56,7 +56,7 @@ class Uploads:
     def __init__(self, decoders: Decoders, *, megabytes: float, seconds: float):
         self.decoders, self.limit, self.seconds = decoders, int(megabytes * 1e6), seconds
         self.folder = tempfile.TemporaryDirectory(prefix="seehear-")
-        self._known: OrderedDict[str, Uploaded] = OrderedDict()
+        self._known: OrderedDict[str, _Uploaded] = OrderedDict()
         self._lock = threading.Lock()
 
     async def receive(self, body: AsyncIterable[bytes], length: str | None) -> Path:
@@ -75,12 +75,13 @@ class Uploads:
                     file.write(part)
             if not size:
                 raise Problem(422, "empty", "the file is empty")
-        except BaseException:  # also a cancelled request
+        except BaseException:
+            # Also a cancelled request, which is no `Exception`.
             os.unlink(name)
             raise
         return Path(name)
 
-    def encode(self, path: Path, runs: Sequence[OpenRun]) -> Uploaded:
+    def encode(self, path: Path, runs: Sequence[OpenRun]) -> _Uploaded:
         """The file's vectors in each run that knows one of its modalities. Raises `Problem` if none does."""
         try:
             facts = self.decoders(decoders.look, str(path))
@@ -90,20 +91,22 @@ class Uploads:
         fitting = [run for run in runs if set(facts.modalities) & set(run.space.modalities)]
         by_run = {
             run.name: run.encode_file(str(path), facts.kind, seconds, facts.modalities)
-            for run in fitting or runs[:1]  # the first one reports why
+            # The first run reports why no run fits.
+            for run in fitting or runs[:1]
         }
         models = {run.name: run.space.fingerprint for run in runs}
         # An id that cannot be guessed: no client can search with another one's file.
-        made = Uploaded(secrets.token_urlsafe(12), models, facts, seconds, by_run)
+        made = _Uploaded(secrets.token_urlsafe(12), models, facts, seconds, by_run)
         with self._lock:
             self._known[made.id] = made
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return made
 
-    def get(self, name: str, runs: Sequence[OpenRun]) -> Uploaded:
+    def get(self, name: str, runs: Sequence[OpenRun]) -> _Uploaded:
         with self._lock:
             upload = self._known.get(name)
+        # A run may have been trained again: vectors of its former model mean nothing in the new space.
         if upload is None or any(upload.models.get(run.name) != run.space.fingerprint for run in runs):
             raise Problem(404, "upload_gone", "that file is no longer known to this run", "send it again")
         return upload

@@ -25,7 +25,8 @@ _FOUND = {
 # Number of held-out clips below which first places are counted; of queries that a reported direction needs
 _FEW, _ASKED = 50, 5
 _LEVEL = 0.005  # least share of searches that is reported as a difference
-_KEPT_BYTES = 36  # per parameter on disk: two checkpoints with optimiser state and best weights, and the model
+# Bytes per parameter on disk: two checkpoints with optimiser state and best weights, and the model.
+_KEPT_BYTES = 36
 _VECTOR_BYTES = 8  # per dimension of a clip in the index, seen and heard
 
 
@@ -70,35 +71,34 @@ def is_better(verdict: Mapping[str, Any]) -> bool:
 def verdict_view(verdict: Mapping[str, Any], *, made: str, index: str, clips: Mapping[str, Clip]) -> VerdictView:
     """A saved verdict as the page shows it. `index`: name of the run's index, '' if there is none yet."""
     better = is_better(verdict)
-    if not {"models", "asked", "gain"} <= verdict.keys():  # nothing to compare with, or of another version
+    # Nothing to compare with, or a verdict of another version.
+    if not {"models", "asked", "gain"} <= verdict.keys():
         headline = "Learned. There were too few clips to set aside, so nothing says how much it helps."
         none: dict[str, Any] = {"lines": [], "directions": [], "earlier": [], "later": []}
         return VerdictView(made=made, index=index, better=True, headline=headline, first=False, chance=0.0, **none)
-    directions = _directions(verdict, verdict["kept"] if better else TRAINING)
-    examples = {name: [_example(example, clips) for example in verdict.get(name, [])] for name in ("better", "worse")}
+    earlier, later = ([_example(e, clips) for e in verdict.get(name, [])] for name in ("better", "worse"))
+    # In a small gallery most clips are among the first ten by chance.
+    first = verdict["clips"] < _FEW
+    directions = _directions(verdict, verdict["kept"] if better else TRAINING, 0 if first else 1)
     aside = f"Measured on {counted(verdict['clips'], 'clip')} that were set aside and not learned from."
     return VerdictView(
         made=made,
         index=index if better else "",
         better=better,
-        headline=_headline(directions, better=better, first=_first(verdict)),
+        headline=_headline(directions, better=better, first=first),
         lines=[aside, *_sure(verdict)],
-        first=_first(verdict),
-        chance=min(1.0, (1 if _first(verdict) else 10) / verdict["clips"]),
+        first=first,
+        chance=min(1.0, (1 if first else 10) / verdict["clips"]),
         directions=directions,
-        earlier=examples["better"],
-        later=examples["worse"],
+        earlier=earlier,
+        later=later,
     )
 
 
-def _first(verdict: Mapping[str, Any]) -> bool:
-    """Whether to count first places: in a small gallery most clips are among the first ten by chance."""
-    return bool(verdict["clips"] < _FEW)
-
-
-def _directions(verdict: Mapping[str, Any], kept: str) -> list[DirectionView]:
-    """Directions with enough queries to be reported, in the order of `_FOUND`."""
-    models, place = verdict["models"], 0 if _first(verdict) else 1
+def _directions(verdict: Mapping[str, Any], kept: str, place: int) -> list[DirectionView]:
+    """Directions with enough queries to be reported, in the order of `_FOUND`. `place`: 0 for the shares of right first
+    places, 1 for those among the first ten."""
+    models = verdict["models"]
     frozen = [model["directions"] for name, model in models.items() if name.startswith(FROZEN_SPACE)]
     shares, asked = models[kept]["directions"], verdict["asked"]
     # A share of very few queries says nothing, unless no direction has more.

@@ -35,7 +35,8 @@ _MODALITY_OF: Mapping[str, schema.Modality] = {"seen": "video", "heard": "audio"
 def clip_view(clip: Clip, folders: Folders) -> schema.ClipView:
     files = [m for m in ("video", "audio") if clip.has(m)]
     return schema.ClipView(
-        **vars(clip)  # fields that the view lacks are ignored
+        # Fields that the view lacks are ignored.
+        **vars(clip)
         | {
             "source": clip.source or clip.audio_source,
             "kind": kind_of_clip(clip),
@@ -52,13 +53,13 @@ def text_kind(text: Text) -> schema.TextKind:
     return _KINDS[text.kind or "caption"]
 
 
-def hit_view(hit: Hit, clip: Clip, folders: Folders, confidence: float | None) -> schema.HitView:
+def hit_view(hit: Hit, folders: Folders, confidence: float | None) -> schema.HitView:
     """Hit of one index, with its confidence if the index is calibrated for the query."""
     return schema.HitView(
         **vars(hit)
         | {
-            "clip": clip_view(clip, folders),
-            "kind": kind_of_hit(hit, clip),
+            "clip": clip_view(hit.clip, folders),
+            "kind": kind_of_hit(hit),
             "confidence": confidence,
             "words": None if confidence is None else in_words(confidence),
             "still": (hit.start + hit.end) / 2,
@@ -127,7 +128,8 @@ def titles(about: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             named[name] = "Learned from your recordings"
             if own.get("made"):
                 made = datetime.fromisoformat(own["made"]).astimezone()
-                named[name] += f", {made.day} {made:%b %Y}"  # not %d, which pads with a zero
+                # Not %d, which pads with a zero.
+                named[name] += f", {made.day} {made:%b %Y}"
     often = Counter(named.values())
     return {name: f"{title} ({name})" if often[title] > 1 else title for name, title in named.items()}
 

@@ -78,7 +78,7 @@ def run_grid(
             say(_line(found[key], len(found), len(cells), (time.monotonic() - started) / number * left))
             if stop and left:
                 raise Interrupted(
-                    f"stopped by {stop.name}, {counted(left, 'cell')} left: the same command goes on with them"
+                    f"stopped by {stop.name}, {counted(left, 'cell')} left: run the same command again to continue"
                 )
     if failed := sum(bool(result.error) for result in found.values()):
         say(f"{failed:,} of {len(cells):,} cells could not be measured: see {folder / 'failed'}")
@@ -103,7 +103,7 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
             with hushed():
                 values = run(cell)
     except Interrupted as stopped:
-        raise Interrupted("stopped in the middle of a cell: the same command goes on with it") from stopped
+        raise Interrupted("stopped in the middle of a cell: run the same command again to continue") from stopped
     except SeehearError as error:
         result = Result(dict(cell), seconds=time.monotonic() - started, error=str(error))
         _write(failed, result, about)

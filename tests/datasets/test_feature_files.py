@@ -215,7 +215,7 @@ def test_a_signal_saves_what_was_read(root, monkeypatch):
     howto(root, {v: {"start": [0], "end": [3], "text": ["x"]} for v in ("v1", "v2")})
     features(root / "features", "v2")
     monkeypatch.setattr("seehear.datasets.feature_run.stop_requests", stopped)
-    with pytest.raises(Interrupted, match="SIGTERM while reading features; the same command goes on from there"):
+    with pytest.raises(Interrupted, match="SIGTERM while reading features: run the same command again to continue"):
         imported("howto100m", root)
     assert set(vectors(root, "resnet152")) == {"v1_0000"}
     monkeypatch.undo()

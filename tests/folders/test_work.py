@@ -326,7 +326,7 @@ def test_the_command_is_opened_killed_opened_again_and_shared(tmp_path):
     again.send_signal(signal.SIGINT)
     said = again.communicate()[1]
     assert again.returncode == 130
-    assert said.endswith("seehear: stopped; the same command goes on\n")
+    assert said.endswith("seehear: stopped: run the same command again to continue\n")
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):

@@ -325,7 +325,7 @@ def test_stop_saves_what_is_done_and_says_so(library, number):
     rows = len(LibraryTables.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < rows < SECONDS + 2
     assert f"{number.name} while encoding with fake-sound: {counted(rows, 'row')} saved" in said
-    assert f"{SECONDS + 2 - rows} left; the same command goes on" in said
+    assert f"{SECONDS + 2 - rows} left: run the same command again" in said
 
 
 def test_rows_are_committed_as_time_passes(library, monkeypatch):

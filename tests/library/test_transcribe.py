@@ -290,7 +290,7 @@ def test_stop_saves_what_is_done_and_says_so(library, number):
     done = len(read_transcripts(LibraryTables.open(library.uri)))
     assert 0 < done < FILES
     assert f"{number.name} during transcribe: {done} recording" in said
-    assert f"{FILES - done} left; the same command goes on" in said
+    assert f"{FILES - done} left: run the same command again" in said
 
 
 # -- what was not said, and lines --------------------------------------------------------------------------------------

@@ -412,7 +412,7 @@ def test_neighbours_that_look_alike_are_one_moment(tmp_path):
 
 def test_what_is_not_wanted_goes_with_the_rest_of_its_scene(tmp_path, monkeypatch):
     searcher = in_one_film(tmp_path)
-    monkeypatch.setattr("seehear.search.unwanted._SAME", 1.1)  # of its scene alone, not what looks the same elsewhere
+    monkeypatch.setattr("seehear.search.background._SAME", 1.1)  # of its scene alone, not what looks the same elsewhere
     every = {hit.clip for hit in searcher.search("a dog", k=24).hits}
     left = {hit.clip for hit in searcher.search(["a dog", {"clip": "dog00", "weight": -0.1}], k=24).hits}
     assert every - left == {"dog00"}, "the other clip of the scene does not take its place"

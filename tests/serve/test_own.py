@@ -63,7 +63,7 @@ def test_a_corrected_line_is_found_by_its_words_at_once_and_undone(client, lib):
 def test_an_edit_wakes_the_work_on_the_library(client, monkeypatch):
     """The vectors of `seehear open` follow an edit at once, and not when a file changes next."""
     woken = []
-    monkeypatch.setattr(client.app.state.seehear, "_wake", lambda: woken.append(True))
+    monkeypatch.setattr(client.app.state.seehear, "edited", lambda: woken.append(True))
     edit = correct(client, "the first train leaves the station").json()["edits"][0]
     assert len(woken) == 2, "clips, and then their full text"
     client.post("/api/texts", json={"undo": edit})

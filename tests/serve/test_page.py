@@ -264,6 +264,7 @@ def test_a_link_to_a_moment_opens_it_and_a_line_of_its_transcript_plays(browser,
         until(page, "document.querySelector('video').currentTime > 9.05")
 
 
+@pytest.mark.slow
 def test_what_the_browser_does_not_play_becomes_a_preview(browser, address):
     with opened(browser, address) as page:
         go(page, "/?q=a+square+moves+from+left+to+right")

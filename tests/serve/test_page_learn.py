@@ -119,6 +119,7 @@ def test_a_problem_is_one_line_and_nothing_got_better_is_no_alarm(browser, addre
         shoot(page, "learn-nothing")
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_chooser_knows_the_model(browser, tmp_path, monkeypatch):
     """With the small program in place of `seehear`, which writes a model that is no better."""
     trial_in(tmp_path, monkeypatch)

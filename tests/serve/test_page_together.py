@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.serve.pages import PHONE, accessible, go, opened, searched, until
 
 
@@ -16,6 +18,7 @@ def test_back_from_a_film_the_results_are_as_they_were(browser, address):
         assert searched(page).count() > 0
 
 
+@pytest.mark.slow
 def test_details_fit_on_a_phone(browser, address):
     with opened(browser, address, viewport=PHONE) as page:
         go(page, "/?q=rain")

@@ -18,12 +18,13 @@ from seehear.commands.search import Serve
 from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
 from seehear.library.tables import LibraryTables
+from seehear.progress import Interrupted
 from seehear.serve.app import PAGE, create_app
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import DiskCache, write
 from seehear.serve.maps import project
+from seehear.serve.runs import Runs
 from seehear.serve.server import serve
-from seehear.serve.state import State
 
 
 def status_of(library, tmp_path):
@@ -125,6 +126,17 @@ def test_a_port_that_is_taken_is_said(tmp_path):
             serve("anything", ServeConfig(port=port), ready=print)
 
 
+def test_a_server_that_is_interrupted_says_so_in_a_word(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    LibraryTables.create(tmp_path / "lib")
+    monkeypatch.setattr("seehear.serve.server.serve", interrupted)
+    with pytest.raises(Interrupted, match=r"^stopped$"):
+        Serve(library=str(tmp_path / "lib")).run()
+
+
+@pytest.mark.slow
 def test_an_interrupted_server_says_only_that_it_stopped(tmp_path):
     """Even while a request is being sent: uvicorn ends it after two seconds."""
     from tests.search import toy
@@ -152,9 +164,10 @@ def test_an_interrupted_server_says_only_that_it_stopped(tmp_path):
 def test_a_server_ends_after_the_run_that_it_opens(tmp_path, monkeypatch):
     """A thread inside a library of C++ at the interpreter's end aborts the process."""
     ended = []
-    monkeypatch.setattr(State, "_warm", lambda self: time.sleep(0.3) or ended.append(self))
+    monkeypatch.setattr(Runs, "together", lambda self: time.sleep(0.3) or ended.append(self))
     LibraryTables.create(tmp_path / "lib")
-    status_of(tmp_path / "lib", tmp_path / "cache")
+    with TestClient(create_app(str(tmp_path / "lib"), ServeConfig(cache=tmp_path / "cache"))):
+        pass
     assert len(ended) == 1
 
 
