@@ -31,8 +31,7 @@ from seehear.library.tables import Clip, LibraryTables
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.runs.run import finish
 from seehear.space import SharedSpace
 from seehear.types import Modality

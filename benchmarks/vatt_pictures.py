@@ -32,7 +32,7 @@ from common import write
 from vatt_real import STRENGTHS, run_of
 from vatt_sets import library_of
 
-from seehear.downstream.tower import Pretrained, classifier
+from seehear.downstream.finetune import Pretrained, classifier
 from seehear.evaluation.classify import Labelled, linear_probe
 from seehear.inputs.raw import RawConfig
 from seehear.methods.base import Method

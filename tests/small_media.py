@@ -19,8 +19,7 @@ from seehear.media.sound import AudioSpec
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentsConfig
+from seehear.runs.config import LatentsConfig, Run
 
 TITLES = {
     "dog": "a dog barks",

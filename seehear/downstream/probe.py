@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from seehear import distributed
+from seehear.downstream.finetune import Pretrained
 from seehear.downstream.labels import LabelledClips, labelled
 from seehear.downstream.measure import STEPS, classified, lrc_probe, lrc_scores, result_of
-from seehear.downstream.tower import Pretrained
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.bootstrap import compare, intervals
 from seehear.evaluation.classify import Labelled as Vectors

@@ -11,8 +11,7 @@ from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.masked import DecoderKind
 from seehear.recipes import mavil
 from seehear.recipes.mavil import build
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run
 from seehear.types import Modality
 
 _CROSS: dict[Modality, DecoderKind] = dict.fromkeys(SIDES, "cross")

@@ -20,8 +20,7 @@ from seehear.methods.registry import method_class
 from seehear.nn.transformer import Size
 from seehear.nn.trunk import ImageMAE
 from seehear.progress import say
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig, MediaInputs
+from seehear.runs.config import MediaConfig, MediaInputs, Run
 from seehear.space import load_model
 from seehear.train.config import TrainConfig
 from seehear.train.files import has_model, read_tensors

@@ -13,8 +13,7 @@ from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.mcn_config import Input
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality

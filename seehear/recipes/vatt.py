@@ -12,8 +12,7 @@ from seehear.methods.vatt import VATT
 from seehear.methods.vatt_config import SIZES, VATTConfig
 from seehear.nn.mel import MelConfig
 from seehear.nn.transformer import Size
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig, MediaInputs
+from seehear.runs.config import MediaConfig, MediaInputs, Run
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig
 

@@ -1,8 +1,9 @@
-"""From a library and a run to a trained model in a folder: one path, whatever the method reads."""
+"""From a library and a run to a trained model in a folder: one path, whatever the method reads. `choose` names the
+default recipe of a library."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -21,10 +22,8 @@ from seehear.library.transcripts import machine_made
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.progress import counted, say
-from seehear.runs.config import Run, presets
-from seehear.runs.data import Inputs
-from seehear.runs.last_layer import add_last_layer
-from seehear.runs.scores import clip_scores, retrieval_scores
+from seehear.runs.config import Inputs, Run, presets, recipes
+from seehear.runs.scores import add_last_layer, clip_scores, retrieval_scores
 from seehear.runs.verdict import (
     CLOSED_FORM,
     FROZEN_SPACE,
@@ -36,14 +35,14 @@ from seehear.runs.verdict import (
     frozen_spaces,
     judge,
 )
-from seehear.space.frozen import frozen_method
+from seehear.space.frozen import frozen_method, frozen_towers
 from seehear.train.config import RunFolder
 from seehear.train.files import ROUNDS, has_model, save_model
 from seehear.train.loop import TrainResult, Validate, fit
 from seehear.types import Modality
 
 if TYPE_CHECKING:
-    from seehear.library.tables import LibraryTables
+    from seehear.library.tables import Clip, LibraryTables
 
 
 def train_run(
@@ -260,3 +259,40 @@ def _about(ready: Prepared, inputs: Inputs) -> str:
     rows = "" if len(ready.data) == ready.clips else f" ({len(ready.data):,} rows an epoch)"
     clips = f"{counted(ready.clips, 'clip')} to train on{rows}, {ready.validation:,} to validate"
     return f"{clips}; {inputs.about(model)}; {', '.join(spaces)}; {parameters:,} parameters"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Default recipe of a library: the user's words where there are enough, else pictures with sound, else none.
+
+FEWEST_TRAINING, FEWEST_VALIDATION = 100, 10
+"""Fewest clips with two modalities to learn from: with fewer validation clips everything is among the first ten."""
+OWN_WORDS, BIND = "fusemix", "fusemix.bind"
+
+
+@dataclass(frozen=True)
+class Choice:
+    recipe: str
+    """Empty: there is too little to learn from."""
+    why: str
+
+
+def choose(library: LibraryTables) -> Choice:
+    clips = library.clips()
+    worded = [c for c in clips if any(not text.by for text in learned_texts(c)) and (c.has_video or c.has_audio)]
+    sounding = [c for c in clips if c.has_video and c.has_audio]
+    if _enough(worded):
+        return Choice(OWN_WORDS, f"{counted(len(worded), 'clip')} with words of your own")
+    if _enough(sounding):
+        why = f"{counted(len(sounding), 'clip')} with picture and sound, without words of your own"
+        # Bound is into a space that words reach; where none is frozen, pictures and sounds can still find each other.
+        joint = any({"video", "text"} <= towers.keys() for towers in frozen_towers(library.encoders()).values())
+        return Choice(BIND if joint and BIND in recipes() else OWN_WORDS, why)
+    films = len({clip.source for clip in sounding})
+    found = [f"{counted(films, 'film')} with sound"]
+    found += [f"{counted(len(worded), 'clip')} with words of your own"] if worded else []
+    return Choice("", f"{' and '.join(found)}: too few to learn from; searched as they are")
+
+
+def _enough(clips: Sequence[Clip]) -> bool:
+    splits = [clip.split for clip in clips]
+    return splits.count("train") >= FEWEST_TRAINING and splits.count("val") >= FEWEST_VALIDATION

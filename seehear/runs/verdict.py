@@ -18,8 +18,7 @@ from seehear.library.records import digest
 from seehear.methods.base import Method
 from seehear.progress import counted, hushed
 from seehear.runs.closed_forms import vectors_only
-from seehear.runs.config import presets
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, presets
 from seehear.runs.scores import ClipScores, clip_scores, flat_scores
 from seehear.space.frozen import Towers, frozen_method, frozen_towers
 

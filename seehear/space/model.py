@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from seehear.library.tables import LibraryTables
     from seehear.methods.base import Method
-    from seehear.space.towers import InputSpec, Tower
+    from seehear.space.saved import InputSpec, Tower
     from seehear.types import Tensor
 
 # Rows of every forward pass: with a fixed number, the result of a row depends on that row alone.
@@ -52,7 +52,7 @@ class SpaceModel:
         self._inputs = inputs
         self._towers: dict[Modality, Tower] = {}
         if inputs is not None:
-            from seehear.space.towers import towers_of
+            from seehear.space.saved import towers_of
 
             self._towers = towers_of(method, inputs)
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}

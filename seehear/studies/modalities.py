@@ -23,13 +23,11 @@ from seehear.library.tables import SPLITS, LibraryTables
 from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.runs.evaluate import data_revision, same_encoders
-from seehear.studies.designs import Design, designs, latents_run, possible, run_of
 from seehear.studies.grid import Cell, cell_key, run_grid
 from seehear.studies.modality_measures import Answered, Vectors, measures
-from seehear.studies.modality_report import Findings, write_report
+from seehear.studies.modality_report import Design, Findings, designs, latents_run, possible, run_of, write_report
 from seehear.studies.table import Study, require_figures
 from seehear.studies.trained import about_data, finished, remove_run
 from seehear.types import MODALITIES, Modality

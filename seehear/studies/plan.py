@@ -24,8 +24,8 @@ from seehear.errors import SeehearError
 from seehear.library.tables import LibraryTables
 from seehear.library.workers import cores
 from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
-from seehear.runs.choose import Choice, choose
 from seehear.runs.config import Run, recipe, recipes
+from seehear.runs.run import Choice, choose
 from seehear.studies.estimate import CostEstimate, estimates
 
 _START = 60.0  # seconds for the first process to import the shared modules

@@ -20,8 +20,7 @@ from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, Run
 from seehear.runs.evaluate import data_revision
 from seehear.runs.run import finish
 from seehear.space import load_method

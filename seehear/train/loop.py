@@ -25,9 +25,8 @@ from seehear.inputs.loader import Loader, Sampling, TrainingData
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.progress import Interrupted, Progress, StopRequest, progress, stop_requests
-from seehear.train.config import RunFolder, TrainConfig, TrainResult, numerics
+from seehear.train.config import RunFolder, RunLog, TrainConfig, TrainResult, numerics
 from seehear.train.files import Checkpoints, Counters, version
-from seehear.train.log import RunLog
 from seehear.train.optim import (
     Computation,
     OptimConfig,

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from seehear.downstream.finetune import finetune
+from seehear.downstream.finetune import Pretrained, classifier, finetune
 from seehear.downstream.labels import labelled
 from seehear.downstream.measure import logits_of
 from seehear.downstream.presets import PRESETS, ClipOptions, FineTune, preset
-from seehear.downstream.tower import Pretrained, classifier
 from seehear.errors import SeehearError
 from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.loader import Loader, Sampling

@@ -14,7 +14,7 @@ from PIL import Image
 from seehear import errors
 from seehear.cli import main
 from seehear.demo import MEDIA
-from seehear.downstream import pipelines
+from seehear.downstream import generate as pipelines
 from seehear.downstream.carrier import Carrier, Placed, placed, to_encoder, to_pictures
 from seehear.downstream.generate import GenerateOptions, generate
 from seehear.downstream.painting import PainterOptions, TrainingPictures, learn_painter
@@ -27,8 +27,7 @@ from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.unit import unit
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import finish
 from seehear.space import SharedSpace, load_method
 from tests import small_media

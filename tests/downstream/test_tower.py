@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from seehear.downstream.finetune import Pretrained, classifier, nothing
 from seehear.downstream.presets import preset
-from seehear.downstream.tower import Pretrained, classifier, nothing
 from seehear.errors import SeehearError
 from seehear.methods.classifier import Learning
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig

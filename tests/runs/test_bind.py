@@ -19,8 +19,7 @@ from seehear.methods.tuning import bound
 from seehear.recipes import fusemix
 from seehear.report.health import health_section
 from seehear.runs.closed_forms import closed_forms
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.evaluate import EvaluateOptions, evaluate_run
 from seehear.runs.run import train_run
 from seehear.search.index import indexes

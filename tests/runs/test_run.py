@@ -14,8 +14,7 @@ from seehear.inputs.contexts import ContextConfig
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.recipes import fusemix
-from seehear.runs.config import recipe, recipes
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, recipe, recipes
 from seehear.runs.run import prepare, train_on, train_run, validation_score
 from seehear.space import load_model
 

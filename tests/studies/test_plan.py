@@ -18,8 +18,7 @@ from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
 from seehear.nn.transformer import Size
 from seehear.progress import StopRequest
-from seehear.runs.config import Run, recipe, recipes
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run, recipe, recipes
 from seehear.runs.run import build, train_run
 from seehear.studies import estimate
 from seehear.studies import plan as planning

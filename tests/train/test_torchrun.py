@@ -16,8 +16,8 @@ import torch
 
 from seehear.cli import main
 from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
+from seehear.train.config import read_metrics
 from seehear.train.files import Checkpoints, read_tensors
-from seehear.train.log import read_metrics
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = ["fusemix", "--method.dim", "8", "--train.batch-size", "16", "--train.device", "cpu", "--train.evaluations"]
