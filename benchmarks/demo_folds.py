@@ -22,7 +22,7 @@ import numpy as np
 from common import write
 
 from seehear.evaluation.bootstrap import mean_interval
-from seehear.evaluation.protocol import Embedder, embed_latents
+from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.encode import encode_library

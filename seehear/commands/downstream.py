@@ -23,6 +23,7 @@ from seehear.errors import SeehearError, check_range, near, require
 from seehear.library.tables import LibraryTables
 from seehear.runs.evaluate import trained_on
 from seehear.space import model_folder, read_config
+from seehear.train.config import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,7 @@ class _FineTune:
             LibraryTables.open(self.library or trained_on(self.run_folder)),
             self.label,
             self.options,  # type: ignore[attr-defined]  # added by `finetune`
-            folder,
-            resume=self.resume,
+            RunFolder(folder, resume=self.resume),
             command=command_line(self),
         )
         if report is not None:

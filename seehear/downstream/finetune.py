@@ -24,10 +24,11 @@ from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method
-from seehear.methods.classifier import Classifier, ClassifierConfig, Learning, modalities_of, tower_features, unneeded
+from seehear.methods.classifier import Classifier, ClassifierConfig, modalities_of, tower_features, unneeded
 from seehear.nn.random import seed_of
 from seehear.nn.tokens import Positions, resampled
 from seehear.progress import hushed, say
+from seehear.runs.config import library_place
 from seehear.runs.evaluate import code_revision
 from seehear.runs.features import check_towers
 from seehear.space.saved import InputSpec
@@ -44,31 +45,23 @@ def finetune(
     library: LibraryTables,
     label: str,
     settings: FineTune,
-    folder: str | Path,
+    folder: str | Path | RunFolder,
     *,
-    resume: bool = False,
     command: str = "",
 ) -> EvaluationReport | None:
     """The report on the test clips; None without any, and in other processes than the first. Saves the classifier in
-    `folder/model` and the report in `folder`."""
+    `folder/model` and the report in `folder`: a path for a new run, a `RunFolder` for one to resume."""
     distributed.start()
-    folder, raw = Path(folder), settings.clips.of(model.raw)
-    tower, data = _data(model, library, label, settings, raw)
-    parts = data.parts(settings.fold)
-    train, classes, several = parts["train"], parts["train"].classes(), data.several
-    _check(train, classes, library, label)
-    made = classifier(
-        model,
-        raw,
-        classes,
-        tower=tower,
-        several=several,
-        learning=settings.learning,
-        settings=settings.clips.of_model(),
-        scratch=settings.scratch,
-        seed=settings.train.seed,
+    opened = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    folder, raw = opened.path, settings.clips.of(model.raw)
+    tower, parts, several = _data(model, library, label, settings)
+    train, classes = parts["train"], parts["train"].classes()
+    made = classifier(model, settings, classes, tower=tower, several=several)
+    # With several labels a clip, a class is measurable only if some clips have it and others have not.
+    scored, tested = (
+        part if (len(usable_classes(part.truth(classes))) if several else len(part)) else None
+        for part in (parts["val"], parts["test"])
     )
-    scored, tested = (_usable(parts[split], classes, several=several) for split in ("val", "test"))
     if distributed.rank() == 0:
         say(_about(made, parts, label))
         if tested is None:
@@ -78,7 +71,7 @@ def finetune(
         LabelledMedia(train, classes, drawn=(settings.drawn or len(train)) if settings.balanced else 0),
         config=settings.train,
         optim=settings.optim,
-        folder=RunFolder(folder, settings=_noted(model, library, label, settings, raw), resume=resume),
+        folder=replace(opened, settings=_noted(model, library, label, settings, raw)),
         validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
     )
     # Only one process evaluates and writes.
@@ -88,14 +81,14 @@ def finetune(
     _save(folder, made, InputSpec(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
     if tested is None:
         return None
-    found = measured(made, tested, settings, label=label)
+    measured = _measured(made, tested, settings, label)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
-    report = EvaluationReport(split="test", results=(found,), about=about | {"model_name": str(folder)})
+    report = EvaluationReport(split="test", results=(measured,), about=about | {"model_name": str(folder)})
     report.save(folder)
     return report
 
 
-def measured(made: Classifier, tested: LabelledClips, settings: FineTune, *, label: str) -> TaskResult:
+def _measured(made: Classifier, tested: LabelledClips, settings: FineTune, label: str) -> TaskResult:
     logits_NC = logits_of(
         made,
         tested,
@@ -104,42 +97,31 @@ def measured(made: Classifier, tested: LabelledClips, settings: FineTune, *, lab
         workers=settings.train.workers,
         precision=settings.train.precision,
     )
+    model = f"{made.config.method} {'from scratch' if settings.scratch else 'fine-tuned'}"
+    task, classes, several = f"{made.config.tower}->{label}", made.config.classes, made.config.several
+    found = result_of(logits_NC, tested, classes, several=several, task=task, model=model)
     details = {"preset": settings.preset, "windows": settings.windows, "crops": settings.crops}
-    return result_of(
-        logits_NC,
-        tested,
-        made.config.classes,
-        several=made.config.several,
-        task=f"{made.config.tower}->{label}",
-        model=f"{made.config.method} {'from scratch' if settings.scratch else 'fine-tuned'}",
-        details=details,
-    )
+    return replace(found, details=details | found.details)
 
 
 def _data(
-    model: Pretrained, library: LibraryTables, label: str, settings: FineTune, raw: RawConfig
-) -> tuple[str, LabelledClips]:
-    """(tower, labelled clips that have what it reads)"""
+    model: Pretrained, library: LibraryTables, label: str, settings: FineTune
+) -> tuple[str, dict[str, LabelledClips], bool]:
+    """(tower, labelled clips with its modalities by split, whether some clip has several labels)"""
     there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
     tower = settings.tower or "+".join(there)
     check_towers((tower,), there)
-    only = {**asdict(raw), "modalities": modalities_of(tower)}
-    media = load_raw(library, RawConfig(**only), where=settings.where, cache=settings.cache)
-    return tower, labelled(library, media, label, tower=tower)
-
-
-def _check(train: LabelledClips, classes: tuple[str, ...], library: LibraryTables, label: str) -> None:
+    raw = replace(settings.clips.of(model.raw), modalities=modalities_of(tower))
+    media = load_raw(library, raw, where=settings.where, cache=settings.cache)
+    data = labelled(library, media, label, tower=tower)
+    parts = data.parts(settings.fold)
+    train, classes = parts["train"], parts["train"].classes()
     if len(classes) < 2:
         found = f"all are {classes[0]!r}" if classes else "there are none"
         raise SeehearError(f"{library.uri}: the training clips have no two classes of {label!r}: {found}")
     if len(train) < 2:
         raise SeehearError(f"{library.uri}: training needs two clips with a label {label!r}; there is {len(train)}")
-
-
-def _usable(part: LabelledClips, classes: tuple[str, ...], *, several: bool) -> LabelledClips | None:
-    """The clips of a split; None without any or, with several labels a clip, without a class that only some have."""
-    enough = len(usable_classes(part.truth(classes))) if several else len(part)
-    return part if enough else None
+    return tower, parts, data.several
 
 
 def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> dict[str, float]:
@@ -152,11 +134,10 @@ def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> di
 
 def _noted(model: Pretrained, library: LibraryTables, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
     """Settings that must not change when a run is resumed, besides those that `fit` checks."""
-    where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
     names = ("preset", "balanced", "drawn", "scratch", "fold", "where")
     return {
         "recipe": f"finetune {settings.preset}",
-        "library": where,
+        "library": library_place(library),
         "from": model.run,
         "label": label,
         "shown": asdict(raw),
@@ -221,26 +202,18 @@ class Pretrained:
 
 
 def classifier(
-    model: Pretrained,
-    raw: RawConfig,
-    classes: Sequence[str],
-    *,
-    tower: str,
-    several: bool,
-    learning: Learning,
-    settings: dict[str, Any] | None = None,
-    scratch: bool = False,
-    seed: int = 0,
+    model: Pretrained, settings: FineTune, classes: Sequence[str], *, tower: str, several: bool
 ) -> Classifier:
-    """A classifier of clips read by `raw`. `settings`: changed settings of the model; `scratch`: random weights instead
-    of the trained ones."""
+    """A classifier before its training: the tower with the model's weights, or random ones with `settings.scratch`."""
     from seehear.methods.registry import make_method
 
-    config = _settings(model, raw, learning, settings or {})
+    raw = settings.clips.of(model.raw)
+    config = _settings(model, raw, settings)
+    # The caller's generator stays as it was.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "weights"))
+        torch.manual_seed(seed_of(settings.train.seed, "weights"))
         made = make_method(model.method.name, asdict(config))
-        if not scratch:
+        if not settings.scratch:
             adopt(made, model.method)
         clip = nothing(raw, modalities_of(tower))
         # The width of the features follows from a dry run: towers do not state it.
@@ -254,16 +227,16 @@ def classifier(
             method=made.name,
             model=asdict(config),
             left_out=unneeded(made, tower, clip),
-            learning=learning,
+            learning=settings.learning,
         )
         return Classifier(described, made)
 
 
-def _settings(model: Pretrained, raw: RawConfig, learning: Learning, settings: dict[str, Any]) -> Any:
+def _settings(model: Pretrained, raw: RawConfig, settings: FineTune) -> Any:
     """The model's configuration for clips read by `raw`, with changed settings."""
-    config = model.method.config
+    config, learning = model.method.config, settings.learning
     names = {f.name for f in fields(config)}
-    changed = dict(settings)
+    changed = settings.clips.of_model()
     if "keep" in names:
         changed["keep"] = dict.fromkeys(("video", "audio"), learning.keep)
     elif learning.keep < 1:

@@ -18,7 +18,7 @@ import numpy as np
 from seehear import distributed
 from seehear.downstream.finetune import Pretrained
 from seehear.downstream.labels import LabelledClips, labelled
-from seehear.downstream.measure import STEPS, classified, lrc_probe, lrc_scores, result_of
+from seehear.downstream.measure import STEPS, lrc_probe, lrc_scores, result_of, scored_clips
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.bootstrap import compare, intervals
 from seehear.evaluation.classify import Labelled as Vectors
@@ -27,6 +27,7 @@ from seehear.evaluation.folds import FoldedProbe, Probe, official_folds, probe_f
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
+from seehear.evaluation.tasks import classification_result
 from seehear.inputs.raw import RawMedia, load_raw
 from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method, seeded
@@ -195,8 +196,8 @@ def _split(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any
     rows, labels = _parts(seen), np.array([own[0] for own in seen.clips.labels])
     train = Vectors(seen.one_ND[rows["train"]], labels[rows["train"]].tolist())
     val, test = (Vectors(seen.views_NWD[rows[n]], labels[rows[n]].tolist()) for n in ("val", "test"))
-    found = of(train, val, test)
-    return classified(found, seen.clips.take(rows["test"]), task=task, model=model, details=details)
+    found, items = of(train, val, test), scored_clips(seen.clips.take(rows["test"]), model)
+    return classification_result(task, found, items, details=details)
 
 
 def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOptions) -> TaskResult:
@@ -204,20 +205,17 @@ def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOption
     parts = {n: seen.clips.take(at) for n, at in rows.items()}
     classes = parts["train"].classes()
     truth = {n: part.truth(classes) for n, part in parts.items()}
-    one, views = seen.one_ND, seen.views_NWD
+    train, tested = Marked(seen.one_ND[rows["train"]], truth["train"]), seen.views_NWD[rows["test"]]
     if name == "lrc":
-        val = views[rows["val"]], truth["val"]
-        scores_NC, chosen = lrc_scores(
-            one[rows["train"]], truth["train"], val, views[rows["test"]], classes,
-            steps=_steps(options.steps), seed=options.seed,
-        )  # fmt: skip
+        val = Marked(seen.views_NWD[rows["val"]], truth["val"])
+        scores_NC, chosen = lrc_scores(train, val, tested, classes, steps=_steps(options.steps), seed=options.seed)
     else:
-        tested = views[rows["test"]]
-        train, val_rows = (Marked(one[rows[n]], truth[n]) for n in ("train", "val"))
-        logits_NC, chosen = linear_scores(train, val_rows, tested.reshape(-1, tested.shape[2]))
+        val = Marked(seen.one_ND[rows["val"]], truth["val"])
+        logits_NC, chosen = linear_scores(train, val, tested.reshape(-1, tested.shape[2]))
         scores_NC = (1 / (1 + np.exp(-logits_NC))).reshape(*tested.shape[:2], -1).mean(axis=1)
     details = {"windows": options.windows, "crops": options.crops, "chosen": chosen}
-    return result_of(scores_NC, parts["test"], classes, several=True, task=task, model=model, details=details)
+    found = result_of(scores_NC, parts["test"], classes, several=True, task=task, model=model)
+    return replace(found, details=details | found.details)
 
 
 def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any]) -> TaskResult:

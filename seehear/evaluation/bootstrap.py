@@ -148,6 +148,16 @@ def compare(a: np.ndarray, b: np.ndarray, groups: Groups, *, draws: int = DRAWS,
     return Comparison(float(gain.mean()), low, high, (extreme + 1) / (draws + 1), len(sizes_G))
 
 
+def group_warnings(groups: Sequence[str | int], split: str) -> tuple[str, ...]:
+    """Warning about a split with few source recordings."""
+    num = len(set(groups))
+    if num >= FEW_GROUPS:
+        return ()
+    return (
+        f"the {split} split has {counted(num, 'group')}: with fewer than {FEW_GROUPS} the intervals are too narrow",
+    )
+
+
 def _numbered(groups: Groups) -> tuple[np.ndarray, int]:
     """(N,) number of the group of each query, and the number of groups."""
     names, group_N = np.unique(np.asarray(groups), return_inverse=True)

@@ -96,7 +96,7 @@ def d_prime(area: float) -> float:
 class Marked:
     """Vectors of one split with the classes of each item."""
 
-    vectors: Float[np.ndarray, "n d"]
+    vectors: Float[np.ndarray, "n d"] | Float[np.ndarray, "n w d"]
     truth: Bool[np.ndarray, "n c"]
 
 

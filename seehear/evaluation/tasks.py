@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -37,6 +37,20 @@ class ScoredClips:
     model: str
     seed: int
     """Seed of the bootstrap."""
+
+    def take(self, rows: np.ndarray) -> ScoredClips:
+        """The clips of these rows, which may repeat, without their labels."""
+        return ScoredClips(self.ids[rows], self.groups[rows], None, self.model, self.seed)
+
+
+def all_results(embeddings: Embeddings, clips: ScoredClips, classes: Sequence[Classes] = ()) -> list[TaskResult]:
+    """Results of all tasks that the embeddings allow: every ordered pair of modalities, fused queries, mixed galleries,
+    correspondence, and classes by name where the clips have labels. Row i of `clips` is clip i, the owner in
+    `embeddings`."""
+    results = [*pairs(embeddings, clips), *fused(embeddings, clips), *mixed(embeddings, clips)]
+    results += correspond(embeddings, clips)
+    named = classes if clips.labels is not None else ()
+    return results + [result for one in named for result in by_name(embeddings, one, clips)]
 
 
 def pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
@@ -182,41 +196,35 @@ def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Ite
         if len(one):
             owner, keys = part.owner[one], _keys(clips.ids, part.owner)[one]
             found = zero_shot(part.vectors[one], classes.vectors, [labels[c][0] for c in owner], classes.names)
-            details = {"prompts": classes.prompts}
-            yield classification_result(f"{m}->class{name}", found, clips, keys, owner, details=details)
+            items, details = replace(clips.take(owner), ids=keys), {"prompts": classes.prompts}
+            yield classification_result(f"{m}->class{name}", found, items, details=details)
         if (count[part.owner] > 1).any():
             some = np.flatnonzero(count[part.owner] > 0)
             owner = part.owner[some]
             truth_NC = truth_of([labels[c] for c in owner], classes.names)
             if len(usable_classes(truth_NC)):
                 scores_NC = part.vectors[some] @ classes.vectors.T
-                groups = clips.groups[owner]
-                yield multilabel_result(f"{m}->labels{name}", scores_NC, truth_NC, groups, classes.names, clips)
+                items = clips.take(owner)
+                yield multilabel_result(f"{m}->labels{name}", scores_NC, truth_NC, classes.names, items)
 
 
 def classification_result(
-    task: str,
-    found: Classification,
-    clips: ScoredClips,
-    keys: np.ndarray,
-    owner: np.ndarray,
-    *,
-    details: Mapping[str, Any] | None = None,
+    task: str, found: Classification, items: ScoredClips, *, details: Mapping[str, Any] | None = None
 ) -> TaskResult:
-    """Result of a classification with bootstrap intervals."""
-    groups = clips.groups[owner]
-    counts = {"queries": len(owner), "classes": len(found.classes), "groups": len(set(groups.tolist()))}
+    """Result of a classification with bootstrap intervals. `items`: a row for each classified item."""
+    groups = items.groups
+    counts = {"queries": len(groups), "classes": len(found.classes), "groups": len(set(groups.tolist()))}
     return TaskResult(
         task=task,
         kind="classification",
-        model=clips.model,
+        model=items.model,
         metrics=found.metrics,
         chance=found.chance,
-        intervals=intervals(found.per_query, groups, seed=clips.seed),
+        intervals=intervals(found.per_query, groups, seed=items.seed),
         counts=counts,
         details={**(details or {}), "chosen": found.chosen, "mistakes": found.mistakes()},
         per_query=found.per_query,
-        keys=keys,
+        keys=items.ids,
         groups=groups,
         truth=found.truth,
         said=found.said,
@@ -227,27 +235,27 @@ def multilabel_result(
     task: str,
     scores_NC: np.ndarray,
     truth_NC: np.ndarray,
-    groups: np.ndarray,
     names: Sequence[str],
-    clips: ScoredClips,
+    items: ScoredClips,
     *,
     details: Mapping[str, Any] | None = None,
 ) -> TaskResult:
-    """Result of (N, C) scores with several labels an item; without intervals where they would take too long."""
-    found = multilabel(scores_NC, truth_NC, names)
+    """Result of (N, C) scores with several labels an item; without intervals where they would take too long. `items`: a
+    row for each."""
+    found, groups = multilabel(scores_NC, truth_NC, names), items.groups
     bounds: dict[str, tuple[float, float]] = {}
     if scores_NC.size <= _SMALL:
 
         def measures(at: np.ndarray) -> list[float]:
             return list(multilabel(scores_NC[at], truth_NC[at], names).metrics.values())
 
-        bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=clips.seed)
+        bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=items.seed)
     worst = np.argsort(found.average_precision)[:5]
     hardest = {found.classes[int(c)]: float(found.average_precision[c]) for c in worst}
     return TaskResult(
         task=task,
         kind="multilabel",
-        model=clips.model,
+        model=items.model,
         metrics=found.metrics,
         chance=found.chance,
         intervals=bounds,

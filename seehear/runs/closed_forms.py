@@ -52,7 +52,10 @@ def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterat
     for p, q in combinations(data.modalities, 2):
         pair = _fit(data.only((p, q)).joined())
         if pair is not None:
-            yield frozen_pair(data, p, q) if share_a_space(data, p, q) else pair.pop("asif")
+            if share_a_space(data, p, q):
+                yield Frozen(FrozenConfig(widths={m: data.encoders[m][0]["width"] for m in (p, q)}))
+            else:
+                yield pair["asif"]
             yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
     if len(data.modalities) > 2:
         whole = _canonical(data.joined())
@@ -79,11 +82,6 @@ def share_a_space(data: LatentData, p: Modality, q: Modality) -> bool:
         return False
     names = [str(info[0].get("name", "")).split("#")[0] for info in (one, other)]
     return names[0] == names[1] != "" and one[0]["width"] == other[0]["width"]
-
-
-def frozen_pair(data: LatentData, p: Modality, q: Modality) -> Frozen:
-    """The latents of two towers as they are."""
-    return Frozen(FrozenConfig(widths={m: data.encoders[m][0]["width"] for m in (p, q)}))
 
 
 def settings(form: Any) -> dict[str, Any]:
@@ -143,8 +141,10 @@ def _fit(data: LatentData) -> dict[str, Any] | None:
         return None
     m, held_out = training_moments(train), folds(data)
     anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
+    # A rank is at most the width of the narrower modality.
+    ranks = [rank and min(rank, *(len(mean) for mean in m.mean.values())) for rank in _RANKS]
     forms: dict[str, Callable[[linear.Moments], list[linear.LinearMaps]]] = {
-        "procrustes": lambda m: [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
+        "procrustes": lambda m: [linear.procrustes(m, rank=rank) for rank in ranks],
         "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in tuning.SHRINKAGES],
     }
     if len(val) > 1:
@@ -167,10 +167,6 @@ def _canonical(
     shrinkages = tuning.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
     held_out = folds(data) if held_out is None else held_out
     return tuning.tuned(m, *validation_rows(val), shrinkages=shrinkages, folds=held_out)
-
-
-def _at_most(m: linear.Moments, rank: int | None) -> int | None:
-    return None if rank is None else min(rank, *(len(mean) for mean in m.mean.values()))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -117,6 +117,7 @@ class Inputs:
 
 
 def library_place(library: LibraryTables) -> str:
+    """Address of a library that stays valid in another working directory."""
     return library.uri if "://" in library.uri else str(Path(library.uri).resolve())
 
 
@@ -149,16 +150,16 @@ class LatentsConfig(DataConfig):
 
     def load(self, library: LibraryTables, method: MethodConfig) -> LatentInputs:
         locked = {} if self.joint is None else joint_towers(library, self.joint)
-        encoders = self._bound(library.encoders(), locked) if locked else self.encoders
+        encoders: Mapping[Modality, Sequence[str]] = self.encoders
+        if locked:
+            known = library.encoders()
+            # A tower of the joint encoder may have no latents: that of words, where no clip has text.
+            towers = {m: [info["name"] for info in infos if info["name"] in known] for m, infos in locked.items()}
+            rest = {m: list(self.encoders.get(m, ())) or encoders_of(known, m) for m in MODALITIES if m not in locked}
+            encoders = {m: names for m, names in (towers | rest).items() if names}
         data = load_latents(library, encoders=encoders or None, where=self.where, sequences=method.reads_sequences)
         made = contexts(library, data.split("train"), self.contexts) if self.contexts.clips_per_video else None
         return LatentInputs(data, contexts=made, library=library_place(library), locked=locked)
-
-    def _bound(self, known: Mapping[str, Any], locked: Towers) -> dict[Modality, list[str]]:
-        """Encoder names by modality: towers of the joint encoder with latents, and those bound to them."""
-        towers = {m: [info["name"] for info in infos if info["name"] in known] for m, infos in locked.items()}
-        rest = {m: list(self.encoders.get(m, ())) or encoders_of(known, m) for m in MODALITIES if m not in locked}
-        return {m: names for m, names in (towers | rest).items() if names}
 
 
 @dataclass(frozen=True)
@@ -257,9 +258,8 @@ class MediaInputs(Inputs):
     """Vectors that the vocabulary's words start from."""
     library: str = ""
 
-    def learned_from(self, config: MediaConfig, device: torch.device) -> TrainingData:
-        found: RawMedia = self.train
-        return found
+    def learned_from(self, config: MediaConfig, device: torch.device) -> RawMedia:
+        return self.train
 
     def vectors(self, model: Method, clips: RawMedia) -> Vectors:
         """Mean of a clip's windows in each space."""

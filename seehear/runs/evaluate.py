@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seehear.errors import SeehearError, near, read_json
+from seehear.evaluation.bootstrap import group_warnings
 from seehear.evaluation.embedded import embed_latents
-from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import JSON_NAME, EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import EncoderInfo, LatentData, load_latents

@@ -66,27 +66,23 @@ def train_run(
         if made and distributed.rank() == 0:
             say(f"learns from machine-made texts: {made}")
         rivals = Rivals(library, keep_best=keep_best)
-        return _train(inputs, run, Path(folder), resume=resume, command=command, rivals=rivals)
+        return train_on(inputs, run, folder, resume=resume, command=command, rivals=rivals)
 
 
 def train_on(
-    inputs: Inputs, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
-) -> TrainResult:
-    """Trains on loaded clips, such as `LatentInputs` of a shard or of arrays, without a comparison."""
-    return _train(inputs, run, Path(folder), resume=resume, command=command)
-
-
-def _train(
     inputs: Inputs,
     run: Run[Any, Any],
-    folder: Path,
+    folder: str | Path,
     *,
-    resume: bool,
-    command: str,
+    resume: bool = False,
+    command: str = "",
     rivals: Rivals | None = None,
 ) -> TrainResult:
-    """Trains all rounds; most runs have one. Earlier rounds are runs in the subfolder `rounds`: a resumed run passes
+    """Trains on loaded clips, such as `LatentInputs` of a shard or of arrays; without `rivals` nothing is compared.
+
+    All rounds are trained; most runs have one. Earlier rounds are runs in the subfolder `rounds`: a resumed run passes
     through finished ones, which checks their settings and trains nothing."""
+    folder = Path(folder)
     for number in range(1, run.method.rounds):
         place = folder / ROUNDS / str(number)
         if distributed.rank() == 0:

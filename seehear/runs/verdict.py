@@ -102,8 +102,12 @@ class Verdict:
         trained, rival, *_ = self.standings
         helped = rival.lead < -_EPSILON
         begin = "Training helped" if helped else f"Training did not beat {_people(rival.name)}"
-        own = f"{percent(trained.ten)} in the first ten and of {percent(trained.first)} first"
-        found = [own, *(_beside(s, trained) for s in self.standings[1:])]
+        found = [f"{percent(trained.ten)} in the first ten and of {percent(trained.first)} first"]
+        for other in self.standings[1:]:
+            found.append(f"{_people(other.name)} {percent(other.ten)} and {percent(other.first)}")
+            if len(other.directions) < len(trained.directions):
+                first, ten = other.trained
+                found[-1] += f" (in what it knows; training {percent(ten)} and {percent(first)} there)"
         parts = [
             f"{begin}: of {counted(self.clips, 'validation clip')} it finds the counterpart of {', '.join(found)}."
         ]
@@ -128,9 +132,14 @@ class Verdict:
             return f"The run holds {_people(self.kept)}."
         if self.best != TRAINING:
             return "The run holds the trained model all the same: 'seehear train LIB' without a recipe keeps the best."
-        if rival.lead >= -_EPSILON:
-            return f"The run holds the trained model, which alone knows {_beyond(rival)}."
-        return "The run holds the trained model."
+        if rival.lead < -_EPSILON:
+            return "The run holds the trained model."
+        # The modality that only the trained model knows; where the rival knows all of them, the direction.
+        own, lacked = ({m for d in some for m in d.split("->")} for some in (rival.directions, rival.lacks))
+        alone = " and ".join(sorted(lacked - own) or rival.lacks)
+        for modality, word in {"->": " to ", "audio": "sound", "text": "words", "video": "pictures"}.items():
+            alone = alone.replace(modality, word)
+        return f"The run holds the trained model, which alone knows {alone}."
 
     def plain(self) -> dict[str, Any]:
         models = {s.name: {**asdict(s), "score": s.score} for s in self.standings}
@@ -143,39 +152,29 @@ class Verdict:
         }
 
 
-def _beside(other: Contender, trained: Contender) -> str:
-    """'the untrained space siglip 55 % and 20 %', with what training finds where it does not know every direction."""
-    first, ten = other.trained
-    partly = len(other.directions) < len(trained.directions)
-    there = f" (in what it knows; training {percent(ten)} and {percent(first)} there)" if partly else ""
-    return f"{_people(other.name)} {percent(other.ten)} and {percent(other.first)}{there}"
-
-
 def _people(name: str) -> str:
     return name.replace(FROZEN_SPACE, "the untrained space", 1)
-
-
-def _beyond(rival: Contender) -> str:
-    """Name of the modality that the trained model finds and the rival does not know, else of the lacking direction."""
-    own, lacked = ({m for d in some for m in d.split("->")} for some in (rival.directions, rival.lacks))
-    found = " and ".join(sorted(lacked - own) or rival.lacks)
-    for modality, word in {"->": " to ", "audio": "sound", "text": "words", "video": "pictures"}.items():
-        found = found.replace(modality, word)
-    return found
 
 
 def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndarray) -> Verdict | None:
     """Compares every other model with the trained one over the directions and clips that both know. `groups`: recording
     of every clip. None without a common direction."""
-    rivals = {name: shared for name, scores in others.items() if (shared := _shared(trained, scores))}
+    # (trained, other) of each direction that both know, on the clips that both know, by rival.
+    rivals: dict[str, dict[str, tuple[ClipScores, ClipScores]]] = {}
+    for name, scores in others.items():
+        for direction in (d for d in trained if d in scores):
+            mine, other = trained[direction], scores[direction]
+            shared, at, there = np.intersect1d(mine.clips, other.clips, return_indices=True)
+            if len(shared):
+                rivals.setdefault(name, {})[direction] = mine.take(at), other.take(there)
     if not rivals:
         return None
     ours = _standing(TRAINING, trained, trained, ())
     found = {d for d, scores in trained.items() if _above_chance(scores, groups)}
     rest = [
-        _standing(name, {d: theirs for d, (_, theirs) in shared.items()}, {d: own for d, (own, _) in shared.items()},
-                  tuple(d for d in trained if d in found - shared.keys()))
-        for name, shared in rivals.items()
+        _standing(name, {d: other for d, (_, other) in known.items()}, {d: mine for d, (mine, _) in known.items()},
+                  tuple(d for d in trained if d in found - known.keys()))
+        for name, known in rivals.items()
     ]  # fmt: skip
     rest.sort(key=lambda s: -s.lead)
     pairs = rivals[rest[0].name].values()
@@ -185,17 +184,6 @@ def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndar
     asked = {direction: len(scores.clips) for direction, scores in trained.items()}
     gain = compare(theirs, own, groups[clips])
     return Verdict(standings=(ours, *rest), clips=len(clips_all), asked=asked, gain=gain)
-
-
-def _shared(trained: Directions, other: Directions) -> dict[str, tuple[ClipScores, ClipScores]]:
-    """(trained, other) of each direction that both know, on the clips that both know."""
-    shared = {}
-    for direction, own in trained.items():
-        if (theirs := other.get(direction)) is not None:
-            clips, at, there = np.intersect1d(own.clips, theirs.clips, return_indices=True)
-            if len(clips):
-                shared[direction] = own.take(at), theirs.take(there)
-    return shared
 
 
 def _above_chance(own: ClipScores, groups: np.ndarray) -> bool:

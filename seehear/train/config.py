@@ -105,6 +105,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     """bf16 where torch considers it safe; parameters, gradients and the optimiser stay float32."""
     if precision == "fp32":
         return nullcontext()
+    # No gradient scaler: bfloat16 has the exponent range of float32.
     return torch.autocast(device.type, torch.bfloat16)
 
 
@@ -116,12 +117,14 @@ def numerics(config: TrainConfig) -> Iterator[None]:
     if config.fast_matmul:
         torch.set_float32_matmul_precision("medium")
     if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA makes its first product
+        # cuBLAS reads this when CUDA makes its first product, and is not deterministic without.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     try:
         with ExitStack() as patched:
             if config.compile:
-                import torch._dynamo as dynamo  # takes seconds to import
+                # Imported only here: it takes seconds.
+                import torch._dynamo as dynamo
 
                 # A masking ratio that changes compiles a version a shape; torch gives up after 8.
                 patched.enter_context(dynamo.config.patch(recompile_limit=64))
@@ -151,7 +154,8 @@ class RunFolder:
     def open(self) -> Iterator[None]:
         """Creates the folder, or checks that the run in it has these settings; locked until the end."""
         config = self.path / "config.json"
-        settings = json.loads(json.dumps(self.settings))  # tuples become lists, as they will be read back
+        # Tuples become lists, as they will be read back.
+        settings = json.loads(json.dumps(self.settings))
         if not self.resume:
             if self._holds_files():
                 raise SeehearError(
@@ -161,6 +165,7 @@ class RunFolder:
             self._compare(read_json(config, "start in another folder"), settings)
         elif self._holds_files():
             raise SeehearError(f"{self.path} holds no run to resume (no config.json): choose another folder")
+        # Locked until the run ends: two processes in one folder would remove each other's checkpoints.
         with writing(self.path):
             write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
             yield
@@ -173,7 +178,8 @@ class RunFolder:
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         old, new = dict(flat(before)), dict(flat(now))
         for name in sorted(old.keys() | new.keys()):
-            came_later = name not in old and not new[name]  # an option newer than the run, and off
+            # An option that is newer than the run, and off, changes nothing.
+            came_later = name not in old and not new[name]
             removed = name not in new and old[name] == _REMOVED.get(name, object())
             if name not in FREE and not came_later and not removed and old.get(name) != new.get(name):
                 raise SeehearError(
@@ -195,7 +201,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 # Log of a run: `metrics.jsonl`, `log.txt`, and experiment trackers by name.
 
 
-class Tracker(Protocol):
+class _Tracker(Protocol):
     def log(self, values: Mapping[str, float], step: int) -> None: ...
 
     def close(self) -> None: ...
@@ -208,7 +214,7 @@ def _package(name: str) -> Any:
         raise SeehearError(f"tracker {name!r} needs a package that is not there: pip install {name}") from missing
 
 
-class TensorBoard:
+class _TensorBoard:
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
         _package("tensorboard")
         from torch.utils.tensorboard import SummaryWriter
@@ -223,7 +229,7 @@ class TensorBoard:
         self.writer.close()
 
 
-class MLflow:
+class _MLflow:
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
         self.mlflow = _package("mlflow")
         self.mlflow.start_run(run_name=folder.name)
@@ -236,7 +242,7 @@ class MLflow:
         self.mlflow.end_run()
 
 
-class WandbLike:
+class _WandbLike:
     """Weights & Biases, and trackio, which has the same three calls."""
 
     def __init__(self, module: str, folder: Path, settings: Mapping[str, Any]):
@@ -250,11 +256,11 @@ class WandbLike:
         self.module.finish()
 
 
-TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": lambda folder, settings: WandbLike("wandb", folder, settings),
-    "trackio": lambda folder, settings: WandbLike("trackio", folder, settings),
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], _Tracker]] = {
+    "tensorboard": _TensorBoard,
+    "mlflow": _MLflow,
+    "wandb": lambda folder, settings: _WandbLike("wandb", folder, settings),
+    "trackio": lambda folder, settings: _WandbLike("trackio", folder, settings),
 }
 
 
@@ -264,6 +270,7 @@ class RunLog:
     def __init__(self, folder: Path, *, step: int, trackers: Sequence[str], settings: Mapping[str, Any]):
         self.text, self.metrics = folder / "log.txt", folder / "metrics.jsonl"
         if self.metrics.exists():
+            # Steps after the checkpoint are taken and logged again: their old lines would be doubles.
             kept = [entry for entry in read_metrics(self.metrics) if entry["step"] <= step]
             write_text(self.metrics, "".join(f"{json.dumps(entry)}\n" for entry in kept))
         self.trackers = [TRACKERS[name](folder, settings) for name in trackers]
@@ -279,6 +286,7 @@ class RunLog:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         # JSON has no NaN and no infinity: both become null.
+        # Opened for every line: what is logged survives a kill.
         entry = {k: v if math.isfinite(v) else None for k, v in values.items()}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **entry}) + "\n")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seehear.evaluation.protocol import Embedded
+from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.tasks import correspondence
 from seehear.nn.unit import unit
 
