@@ -94,6 +94,7 @@ class Bench:
         """Text latents of the class names, by prompt set; none without labels or a text encoder."""
         if self.space is None or "text" not in self.space.encoders or len(self.class_names) < 2:
             return {}
+        # Text encoders were trained on words, not on names with underscores.
         names = [name.replace("_", " ") for name in self.class_names]
         return {name: self.space.text_latents(prompted(names, PROMPTS[name])) for name in self.options.prompts}
 
@@ -150,6 +151,7 @@ def baseline_results(bench: Bench) -> Iterator[TaskResult]:
         results = bench.results(form.name, embed_latents(form, test), bench.classes(form))
         yield from (replace(r, details=r.details | settings(form)) for r in results)
     if bench.options.probes:
+        # A sequence laid flat is no vector that a probe could read.
         data = vectors_only(bench.data)
         every = {m: Embedded(data.every(m).float().numpy(), data.owner(m).numpy()) for m in data.modalities}
         yield from _probes(bench, "frozen encoder", every)
@@ -166,6 +168,7 @@ def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) ->
     yield from bench.results(f"{name} + gap removal", GapRemoval.fit(train)(test))
     for query in test:
         for gallery in test:
+            # Fitted on training queries, tuned on validation pairs: without either there is no correction.
             known = query in train and query in val and gallery in val
             if query == gallery or not known or not np.isin(val[query].owner, val[gallery].owner).any():
                 continue

@@ -158,6 +158,7 @@ class LatentsConfig(DataConfig):
             rest = {m: list(self.encoders.get(m, ())) or encoders_of(known, m) for m in MODALITIES if m not in locked}
             encoders = {m: names for m, names in (towers | rest).items() if names}
         data = load_latents(library, encoders=encoders or None, where=self.where, sequences=method.reads_sequences)
+        # Contexts are made of training clips alone: a window may not reach into held-out ones.
         made = contexts(library, data.split("train"), self.contexts) if self.contexts.clips_per_video else None
         return LatentInputs(data, contexts=made, library=library_place(library), locked=locked)
 
@@ -263,6 +264,7 @@ class MediaInputs(Inputs):
 
     def vectors(self, model: Method, clips: RawMedia) -> Vectors:
         """Mean of a clip's windows in each space."""
+        # Called for every evaluation, within the progress of training.
         with hushed():
             features = clip_features(model, clips, windows=self.spec.windows, crops=self.spec.crops)
         return {space: placed(model, features, space) for space in model.spaces}
@@ -281,6 +283,7 @@ class MediaInputs(Inputs):
     def about(self, method: Method) -> str:
         raw, words, looked = self.spec.raw, self.spec.vocabulary, []
         if "video" in raw.modalities:
+            # Named, as a part of the picture that is left out is easily forgotten.
             whole = raw.region == (0.0, 0.0, 1.0, 1.0)
             part = "" if whole else f" of the part {raw.region} (--data.raw.region) of each"
             moves = ", what moves in them (--data.raw.motion)" if raw.motion else ""
@@ -325,6 +328,7 @@ def recipes() -> dict[str, Callable[[], Run[Any, Any]]]:
     found = {}
     for method in trained():
         made: dict[str, Callable[[], Run[Any, Any]]] = presets(method).PRESETS
+        # The first preset is the default of its method.
         found[method] = next(iter(made.values()))
         found |= {name if "." in name else f"{method}.{name}": make for name, make in made.items()}
     return found

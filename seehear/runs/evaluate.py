@@ -50,6 +50,7 @@ def evaluate_run(
     folder = evaluation_folder(run, library, options.split) if out is None else Path(out)
     library = library if isinstance(library, LibraryTables) else LibraryTables.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
+    # A method that reads media is its own encoder: its latents may not be in the library yet.
     space.encode_library(library)
     data = latents_of(library, space)
     bench = Bench(data, labels_of(library, data), options, space)
@@ -88,6 +89,7 @@ def frozen_results(library: LibraryTables, bench: Bench) -> Iterator[TaskResult]
         data = load_latents(library, encoders={m: [encoder] for m, encoder in own.items()})
         space = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device="cpu")
         frozen = Bench(data, labels_of(library, data), bench.options, space)
+        # Other clips would be another task, whose numbers do not stand beside these.
         if set(data.split(bench.options.split).ids.tolist()) == set(bench.test.ids.tolist()):
             yield from frozen.results(f"frozen {name}", embed_latents(space, frozen.test), frozen.classes(space))
 
@@ -181,6 +183,7 @@ def _warnings(bench: Bench) -> Iterator[str]:
     if lost and not len(bench.data.split("val")):
         yield f"there are no validation clips: {', and '.join(lost)}"
     if bench.options.split != "test":
+        # An evaluation of train or val is allowed, to look for overfitting.
         yield f"numbers on the split {bench.options.split!r} say nothing of new data: training has seen or chosen by it"
 
 

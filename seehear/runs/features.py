@@ -38,12 +38,14 @@ def features_of(
     check_towers(towers, media.modalities)
     windows, crops = media.windows, media.crops
     views, device = windows * crops, next(method.parameters()).device
+    # Whole clips: the views of one are not split over batches.
     rows = max(1, batch_size // views) * views
     parts: dict[str, list[np.ndarray]] = {}
     with progress("features", len(media.ids)) as bar:
         for batch in in_order(media.views(windows=windows, crops=crops), rows=rows, workers=workers, device=device):
             for tower in towers:
-                part = batch if "video" in tower else {k: x[::crops] for k, x in batch.items()}  # crops sound alike
+                # Crops of a window have the same sound.
+                part = batch if "video" in tower else {k: x[::crops] for k, x in batch.items()}
                 with torch.no_grad(), autocast(precision, device):
                     has_B = torch.stack([part[f"has_{m}"] for m in modalities_of(tower)]).all(dim=0)
                     x_BD = tower_features(method, tower, part).masked_fill(~has_B[:, None], torch.nan)
@@ -81,6 +83,7 @@ def placed(model: Method, features: Mapping[Modality, np.ndarray], space: str) -
     """Unit vectors in a space of features (N, W, D): the mean of a clip's windows. Clips with NaN have none."""
     device, found = next(model.parameters()).device, {}
     for m in (m for m in model.spaces[space] if m in features):
+        # One unreadable view leaves the clip out: the mean of the others would be of another part of it.
         there = np.flatnonzero(~np.isnan(features[m]).any(axis=(1, 2)))
         x_NWD = torch.from_numpy(features[m][there]).to(device)
         if len(there):

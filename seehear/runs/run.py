@@ -88,7 +88,8 @@ def train_on(
         if distributed.rank() == 0:
             say(f"round {number} of {run.method.rounds}, in {place}")
         _train_round(inputs, run, place, resume=resume, command=command)
-        distributed.barrier()  # the first process has written the model that teaches the next round
+        # The first process has written the model that teaches the next round.
+        distributed.barrier()
         run = replace(run, method=replace(run.method, teacher=str(place.resolve())))
     return _train_round(inputs, run, folder, resume=resume, command=command, rivals=rivals)
 
@@ -108,6 +109,7 @@ def _train_round(
         say(_about(ready, inputs))
         if ready.score is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
+    # The closed form that training starts from is its first rival: kept aside before `fit` changes it.
     start = deepcopy(ready.method) if rivals is not None and run.method.starts_closed else None
     result = fit(
         ready.method,
@@ -126,6 +128,7 @@ def _train_round(
         if ready.score is not None:
             last = add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
         if last and ready.score is not None:
+            # The metrics are those of the model that is saved.
             metrics = ready.score(ready.method)
             result = replace(result, metrics=metrics, score=metrics["score"])
             say("; ".join(f"{made['form']} as last layer of {space}" for space, made in last.items()))
@@ -162,6 +165,7 @@ def _compare(
         return clip_scores(model.spaces, inputs.vectors(model, clips), pairs)
 
     if start is not None:
+        # Kept on the CPU during training, where it takes no memory of the device.
         start.to(distributed.device(ready.run.train.device)).eval()
         closed = scores(start)
     else:
@@ -219,6 +223,7 @@ def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) ->
     run = run.method.scheduled(run)
     if (clips := len(inputs.train)) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {clips}")
+    # By the seed of the run: every evaluation scores the same clips, after a resume too.
     drawn = inputs.validation.sample(scored or run.data.validate_at_most, seed_of(run.train.seed, "validation"))
     return Prepared(
         run=run,
@@ -235,6 +240,7 @@ def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) ->
 def build(inputs: Inputs, run: Run[Any, Any]) -> Method:
     """The run's model before training."""
     sizes, config = run.train.batch_size, run.method
+    # What must fit into a batch, such as the clusters of MCN, must fit into the smallest one.
     smallest = sizes if isinstance(sizes, int) else min(sizes)
     made: Method = presets(config.name).build(config, inputs, seed=run.train.seed, batch_size=smallest)
     return made

@@ -93,6 +93,7 @@ def _directions(
     """(query modality, gallery modality, queries, gallery) of both directions of every pair that has common clips."""
     there = tuple(dict.fromkeys(m for vectors in embedded.values() for m in vectors))
     for pair in pairs or combinations(there, 2):
+        # A pair may have no common space, or no validation clip may have one of its modalities.
         if (space := smallest_space(spaces, *pair)) is None or not set(pair) <= set(there):
             continue
         for query, gallery in (pair, pair[::-1]):
@@ -108,8 +109,10 @@ def _directions(
 # Validation clips decide on the layer and its settings, as the model was fitted to the training clips; each clip is
 # scored by the setting chosen without its own recording.
 
-_LATENTS, _MEDIA = 200_000, 4_000  # training clips that are plenty for covariances; media must be decoded for it
-_FEWEST = 20  # validation clips below which nothing is chosen
+# Training clips that are plenty for covariances. Media are decoded for it, so there are fewer of them.
+_LATENTS, _MEDIA = 200_000, 4_000
+# Validation clips below which nothing is chosen.
+_FEWEST = 20
 
 
 def add_last_layer(
@@ -125,8 +128,8 @@ def add_last_layer(
     found = {}
     for space in method.spaces:
         held = [m for m in learned.get(space, {}) if m in judged.get(space, {})]
-        # by the pairs that are compared in this space and in no smaller one
         asked = (pair for pair in pairs or combinations(held, 2) if set(pair) <= set(held))
+        # The pairs that are compared in this space and in no smaller one.
         own = tuple(pair for pair in asked if smallest_space(method.spaces, *pair) == space)
         if own and (kept := _best(_data(learned[space], held), judged[space], own, np.asarray(validation.groups))):
             maps, gain = kept
@@ -149,11 +152,15 @@ def _best(
     pooled_C = np.empty(len(clips))
     for fold in np.unique(fold_C):
         others = fold_C != fold
-        if not others.any():  # one recording: nothing else to choose by
+        if not others.any():
+            # One recording: there is nothing else to choose by.
             return None
+        # A recording is scored by the candidate that is best on the other folds.
         pooled_C[~others] = scores_KC[scores_KC[:, others].mean(axis=1).argmax(), ~others]
     gain = compare(before, pooled_C, recordings)
-    if not gain.difference > 0:  # an unbiased estimate: where there is nothing to gain, being wrong costs nothing
+    if not gain.difference > 0:
+        # No test of significance: the estimate is unbiased, and where there is nothing to gain, being wrong costs
+        # nothing.
         return None
     return candidates[int(scores_KC.mean(axis=1).argmax())], round(gain.difference, 4)
 
@@ -162,6 +169,7 @@ def _candidates(m: linear.Moments) -> Iterator[linear.LinearMaps]:
     for shrinkage in tuning.SHRINKAGES:
         yield linear.canonical(m, shrinkage=shrinkage)
         for hub in m.modalities:
+            # Ridge onto a hub needs pairs of it with every other modality.
             if all(hub == p or (p, hub) in m.covariance or (hub, p) in m.covariance for p in m.modalities):
                 yield linear.ridge(m, shrinkage=shrinkage, hub=hub)
 

@@ -20,11 +20,12 @@ from seehear.types import Float
 _SHRINKAGES = (0.1, 1.0, 10.0)
 _RANK = 128
 _COMPONENTS = 256
-_MOST = 5_000  # rows of a fit: enough for a covariance of a few hundred dimensions
+# Rows of a fit: enough for a covariance of a few hundred dimensions.
+_MOST = 5_000
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class _HeldOut:
     """One fold, embedded by a map fitted on the others."""
 
     rows: np.ndarray
@@ -35,12 +36,12 @@ class HeldOut:
 
 def cross_fitted(
     x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, folds: int = 5, seed: int = 0
-) -> Iterator[HeldOut]:
+) -> Iterator[_HeldOut]:
     """Yields each held-out fold. Whole groups are held out; at least three are needed: to fit, to choose, to judge."""
     fold_N = folds_of(groups, folds=folds, seed=seed)
     # Principal components of all rows use no pairing, so held-out rows may take part. Trailing ones cost more than they
     # contribute.
-    x_ND, y_NE = leading(x_ND), leading(y_NE)
+    x_ND, y_NE = _leading(x_ND), _leading(y_NE)
     for fold in range(int(fold_N.max()) + 1):
         rows = np.flatnonzero(fold_N == fold)
         validation = np.flatnonzero(fold_N == (fold + 1) % (fold_N.max() + 1))
@@ -48,10 +49,10 @@ def cross_fitted(
         fitted = linear.moments(_both(x_ND, y_NE, train))
         maps = tuning.tuned(fitted, _both(x_ND, y_NE, validation), shrinkages=_SHRINKAGES, ranks=(_RANK,))
         z = maps.embed(_both(x_ND, y_NE, rows))
-        yield HeldOut(rows, z["x"].numpy(), z["y"].numpy())
+        yield _HeldOut(rows, z["x"].numpy(), z["y"].numpy())
 
 
-def leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
+def _leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
     """Rows standardised in every dimension, projected to at most 256 principal components."""
     x_ND = (x_ND - x_ND.mean(axis=0)).astype(np.float64)
     deviation_D = x_ND.std(axis=0)

@@ -112,6 +112,7 @@ def _predict(data: LatentData, options: EncoderStudyOptions) -> dict[str, float]
     train = data.split("train").joined()
     if len(train) <= options.neighbours:
         raise SeehearError(f"{len(train)} training clips have both modalities: too few to compare encoders on")
+    # The same clips for every pair that has them: predictions are compared with each other.
     some = train.sample(options.clips, seed_of(0, "clips of the encoder study"))
     (p, q), groups = some.modalities, some.groups.numpy()
     x, y = some.one_each(p), some.one_each(q)
@@ -186,7 +187,8 @@ def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]],
             for group in groups:
                 x = [predictions[name] for _, predictions, _ in group]
                 y = [float(np.mean([v[outcome] for v in own])) for _, _, own in group]
-                if len(set(x)) > 1 and len(set(y)) > 1:  # the rank correlation with a constant is undefined
+                if len(set(x)) > 1 and len(set(y)) > 1:
+                    # The rank correlation with a constant is undefined.
                     values.append(float(stats.spearmanr(x, y).statistic))
             means[name][outcome] = float(np.mean(values)) if values else math.nan
         validation, test = means[name].values()

@@ -62,7 +62,8 @@ def run_grid(
     folder, keys = Path(folder), [cell_key(cell) for cell in cells]
     if twice := [dict(cell) for cell, key in zip(cells, keys, strict=True) if keys.count(key) > 1]:
         raise ValueError(f"a cell is in the study twice: {twice[0]}")
-    about = json.loads(json.dumps(about))  # tuples become lists, as in the files that it is compared with
+    # Tuples become lists, as in the files that it is compared with.
+    about = json.loads(json.dumps(about))
     stored = {key: _read(folder / "cells" / f"{key}.json", about, redo=redo) for key in keys}
     found = {key: result for key, result in stored.items() if result is not None}
     todo = [(key, cell) for key, cell in zip(keys, cells, strict=True) if key not in found]
@@ -71,6 +72,7 @@ def run_grid(
     if found:
         say(f"{folder}: {len(found):,} of {len(cells):,} cells are measured already")
     started = time.monotonic()
+    # A stop is looked at between cells: none is lost that is measured.
     with stop_requests() as stop:
         for number, (key, cell) in enumerate(todo, start=1):
             found[key] = _measured(folder, key, cell, run, about, verbose=verbose)
@@ -106,6 +108,7 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
         raise Interrupted("stopped in the middle of a cell: the same command goes on with it") from stopped
     except SeehearError as error:
         result = Result(dict(cell), seconds=time.monotonic() - started, error=str(error))
+        # A failed cell does not end the study: the other cells do not depend on it.
         _write(failed, result, about)
         return result
     plain = {name: float(value) for name, value in values.items()}

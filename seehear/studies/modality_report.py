@@ -27,7 +27,8 @@ _NOTES = (
     "R@10: share of held-out clips in the first 10; probes: right label by logistic regression; clusters: k-means on "
     "the fused vectors, as many clusters as labels. V: video, A: audio, T: text.",
 )
-_FEW = 20  # clips among which the first 10 say little
+# Clips among which the first 10 say little.
+_FEW = 20
 _INTERVAL = "95 % interval over recordings and seeds; of clusters the t interval over seeds"
 
 
@@ -55,7 +56,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class StudyAnswer:
+class _StudyAnswer:
     question: str
     measure: str
     more: str
@@ -84,7 +85,8 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
     title = "What each modality, pair, term and space adds"
     head = tabulate(found.results, measures=measures, title=title, notes=notes, percent=True)
     head_rows = []
-    for row in head.rows:  # with intervals over recordings too, for measures that have scores of queries
+    # Measures with scores of queries get intervals over recordings too.
+    for row in head.rows:
         own = {m: found.runs(str(row.settings["method"]), str(row.settings["design"]), m) for m in row.estimates}
         estimates = {m: found.estimate(own[m]) if own[m] else e for m, e in row.estimates.items()}
         head_rows.append(replace(row, estimates=estimates))
@@ -101,7 +103,7 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
     return study
 
 
-def answers(found: Findings, rows: Sequence[Design]) -> Iterator[StudyAnswer]:
+def answers(found: Findings, rows: Sequence[Design]) -> Iterator[_StudyAnswer]:
     """Differences between the two rows of each question, for every method that has both; then between methods."""
     methods = list(dict.fromkeys(str(result.cell["method"]) for result in found.results))
     for question, measure, more, less in _questions(rows):
@@ -109,14 +111,14 @@ def answers(found: Findings, rows: Sequence[Design]) -> Iterator[StudyAnswer]:
             one, other = found.runs(method, more, measure), found.runs(method, less, measure)
             if one and other:
                 sides = (f"{method}, {more}", f"{method}, {less}")
-                yield StudyAnswer(question, measure, *sides, found.estimate(one, other))
+                yield _StudyAnswer(question, measure, *sides, found.estimate(one, other))
     full = _full(rows)
     for k, less_method in enumerate(methods):
         for method in methods[k + 1 :]:
             one, other = (found.runs(name, full.name, _best(full)) for name in (method, less_method))
             if one and other:
                 sides = (f"{method}, {full.name}", f"{less_method}, {full.name}")
-                yield StudyAnswer(
+                yield _StudyAnswer(
                     f"Is {method} better than {less_method}?", _best(full), *sides, found.estimate(one, other)
                 )
 
@@ -162,12 +164,17 @@ def _figure(folder: Path, table: Table, measures: Sequence[str], lines: Sequence
         panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for panel, measure in zip(panels, measures, strict=True):
             name = measure.replace("->", " \N{RIGHTWARDS ARROW} ").replace(" R@10", "\nin the first 10, %")
-            style: dict[str, Any] = {"by": "method", "scale": 100.0, "title": name, "lines": lines}
-            dots(panel, table, measure, label=lambda settings: str(settings["design"]), **style)
+            series: dict[str, list[tuple[float, SeedEstimate]]] = {
+                str(row.settings["method"]): [] for row in table.rows
+            }
+            for row in table.rows:
+                if measure in row.estimates:
+                    line = lines.index(str(row.settings["design"]))
+                    series[str(row.settings["method"])].append((line, row.estimates[measure]))
+            dots(panel, series, lines, x=name, scale=100.0)
             panel.axvline(100 * chance, color="#888888", ls=":", lw=1)
-            handles, names = panel.get_legend_handles_labels()
-            panel.get_legend().remove()
-        panels[0].set_ylim(len(lines) - 0.5, -0.5)
+        # Every panel has the same methods: one legend serves them all.
+        handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=len(names))
 
     save_figure(folder / "modalities", draw, size=(2.0 + 1.9 * len(measures), 1.4 + 0.3 * len(lines)))
@@ -248,7 +255,8 @@ def run_of(design: Design, run: Run[Any, Any], *, of: int, seed: int) -> Run[Any
             "cluster_weight": method.cluster_weight if design.clusters else 0.0,
             "reconstruct_weight": reconstruct if design.reconstruction else 0.0,
         }
-    train = replace(run.train, seed=seed, patience=None)  # every row takes the same steps
+    # Without patience every row takes the same steps.
+    train = replace(run.train, seed=seed, patience=None)
     return replace(run, method=replace(method, pairs=design.pairs, **terms), train=train)
 
 

@@ -40,7 +40,8 @@ from seehear.train.files import write_text
 from seehear.types import Float, Int, Modality
 
 By = Literal["kdpp", "quality", "random"]
-_YES = "yes"
+_YES, _ALL = "yes", "all of them"
+_SHOWN = ("R@10", "R@1", "MRR")
 _GIB = 2**30
 
 
@@ -95,19 +96,41 @@ def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -
         return rows[np.argsort(-scores, kind="stable")[:k]]
     if options.by != "kdpp":
         raise unknown("way to select", options.by, ("kdpp", "quality", "random"))
-    return _diverse(data, rows, k, options, rng)
+    modality = options.modality or data.modalities[0]
+    if modality not in data.modalities:
+        raise unknown("modality", modality, data.modalities)
+    pool = rows[data.has(modality).numpy()[rows]]
+    if len(pool) > options.pool:
+        say(f"choosing among {options.pool:,} of {len(pool):,} clips, a fixed draw: more with --pool")
+        # In the order of the data: ties of the k-DPP go to the first row.
+        pool = np.sort(rng.permutation(pool)[: options.pool])
+    if k > len(pool):
+        raise SeehearError(
+            f"{k:,} clips are asked for, there are {len(pool):,} candidates: raise --pool, or ask for fewer"
+        )
+    width = sum(data.widths[modality])
+    # float32: the latents, their unit copies, and k numbers a row.
+    if (size := 4 * len(pool) * (2 * width + k)) > 64 * _GIB:
+        raise SeehearError(f"a k-DPP of {k:,} among {len(pool):,} takes {size / _GIB:.0f} GiB: lower --pool or --clips")
+    chosen = pool[greedy_kdpp(data.take(pool).one_each(modality), k).chosen]
+    if missing := k - len(chosen):
+        say(f"after {len(chosen):,} clips every {modality} repeats one that is chosen: the other {missing:,} are drawn")
+        chosen = np.concatenate([chosen, rng.permutation(np.setdiff1d(pool, chosen))[:missing]])
+    return chosen
 
 
 def mark(library: LibraryTables, ids: Sequence[str], column: str) -> str:
     """Stores the selection in the clips' column `column`; returns the SQL condition that trains on it and keeps all
     held-out clips."""
     chosen, changed = set(ids), []
+    # Every clip is visited: an earlier selection in this column has to go.
     for clip in library.clips():
         meta = {name: value for name, value in clip.meta.items() if name != column}
         meta |= {column: _YES} if clip.id in chosen else {}
         if meta != clip.meta:
             changed.append(replace(clip, meta=meta))
     library.put_clips(changed)
+    # Metadata is stored as JSON text, which SQL can only search.
     text = f'"{column}": "{_YES}"'
     return f"split <> 'train' OR contains(meta, '{text}')"
 
@@ -115,30 +138,6 @@ def mark(library: LibraryTables, ids: Sequence[str], column: str) -> str:
 def write_ids(path: Path, selection: Selection) -> None:
     """Writes one id per line, in order of choice."""
     write_text(path, "\n".join(selection.ids) + "\n")
-
-
-def _diverse(
-    data: LatentData, rows: np.ndarray, k: int, options: SelectOptions, rng: np.random.Generator
-) -> np.ndarray:
-    modality = options.modality or data.modalities[0]
-    if modality not in data.modalities:
-        raise unknown("modality", modality, data.modalities)
-    pool = rows[data.has(modality).numpy()[rows]]
-    if len(pool) > options.pool:
-        say(f"choosing among {options.pool:,} of {len(pool):,} clips, a fixed draw: more with --pool")
-        pool = np.sort(rng.permutation(pool)[: options.pool])
-    if k > len(pool):
-        raise SeehearError(
-            f"{k:,} clips are asked for, there are {len(pool):,} candidates: raise --pool, or ask for fewer"
-        )
-    width = sum(data.widths[modality])
-    if (size := 4 * len(pool) * (2 * width + k)) > 64 * _GIB:
-        raise SeehearError(f"a k-DPP of {k:,} among {len(pool):,} takes {size / _GIB:.0f} GiB: lower --pool or --clips")
-    found = pool[greedy_kdpp(data.take(pool).one_each(modality), k).chosen]
-    if missing := k - len(found):
-        say(f"after {len(found):,} clips every {modality} repeats one that is chosen: the other {missing:,} are drawn")
-        found = np.concatenate([found, rng.permutation(np.setdiff1d(pool, found))[:missing]])
-    return found
 
 
 # -- the study ---------------------------------------------------------------------------------------------------------
@@ -180,7 +179,8 @@ def selection_study(library: LibraryTables, folder: Path, options: SelectionStud
     seeds = range(options.seeds)
     groups = data.groups.numpy()[rows]
     names = np.unique(groups)
-    pools = []  # the clips of a random share of the recordings, by seed
+    # The clips of a random share of the recordings, by seed.
+    pools = []
     for seed in seeds:
         order = np.random.default_rng(seed_of(seed, "pool")).permutation(names)
         pools.append(rows[np.isin(groups, order[: max(1, round(options.share * len(names)))])])
@@ -209,10 +209,6 @@ def selection_study(library: LibraryTables, folder: Path, options: SelectionStud
     study.save()
     figure.save_figure(folder / "selection", partial(_draw, table=table, ways=list(ways)))
     return study
-
-
-_ALL = "all of them"
-_SHOWN = ("R@10", "R@1", "MRR")
 
 
 def _table(results: Sequence[Result], options: SelectionStudyOptions, *, test: int) -> Table:
@@ -267,20 +263,20 @@ def _draw(axes: Any, *, table: Table, ways: Sequence[str]) -> None:
 # items are updated; the rest follows for all choices at once, by matrix products, when the best of them falls to the
 # bound of the rest. No kernel matrix is held: memory is n x (D + k) numbers.
 
-_PROMISING = 512  # items that are updated after each choice
-_CHUNK = 8192  # rows of a lazy update at a time
-_NOTHING = 1e-5  # gain, at most 4, below which only float32 rounding is left
+_PROMISING, _CHUNK = 512, 8192  # items that are updated after each choice; rows of a lazy update at a time
+# Gain, at most 4, below which only float32 rounding is left.
+_NOTHING = 1e-5
 
 
 @dataclass(frozen=True)
-class Diverse:
+class _Diverse:
     chosen: Int[np.ndarray, " k"]
     """Row numbers in order of choice; fewer than k if all other rows repeat chosen ones."""
     gains: Float[np.ndarray, " k"]
     """d^2 of each at its choice; its logarithm is the growth of the log determinant."""
 
 
-def greedy_kdpp(latents_ND: Float[np.ndarray, "n d"], k: int) -> Diverse:
+def greedy_kdpp(latents_ND: Float[np.ndarray, "n d"], k: int) -> _Diverse:
     """Greedy maximum of det L[S] over k rows, computed in float64 for float64 latents, else in float32."""
     if not 0 < k <= len(latents_ND):
         raise ValueError(f"k must be in 1..{len(latents_ND)}; got {k}")
@@ -288,7 +284,7 @@ def greedy_kdpp(latents_ND: Float[np.ndarray, "n d"], k: int) -> Diverse:
     with progress("choosing", k) as p:
         while state.count < k and state.choose():
             p.advance()
-    return Diverse(state.chosen[: state.count].copy(), state.gains[: state.count].copy())
+    return _Diverse(state.chosen[: state.count].copy(), state.gains[: state.count].copy())
 
 
 class _State:
@@ -300,7 +296,8 @@ class _State:
         norm_N1 = np.linalg.norm(x, axis=1, keepdims=True)
         self.x: np.ndarray = x / norm_N1.clip(1e-12)
         self.c: np.ndarray = np.zeros((len(x), k), dtype)
-        self.d2: np.ndarray = np.where(norm_N1[:, 0] > 0, 4, 1).astype(dtype)  # L_ii, without its rounding
+        # L_ii, without its rounding: equal rows must tie.
+        self.d2: np.ndarray = np.where(norm_N1[:, 0] > 0, 4, 1).astype(dtype)
         self.chosen, self.gains = np.zeros(k, np.int64), np.zeros(k, np.float64)
         self.count = self.synced = 0
         self.near = np.empty(0, np.int64)
@@ -323,7 +320,8 @@ class _State:
         e = (kernel - self.c[self.near, :t] @ self.c[best, :t]) / np.sqrt(gain)
         self.c[self.near, t] = e
         self.d2[self.near] -= e**2
-        self.d2[best] = -np.inf  # never again
+        # Never chosen again.
+        self.d2[best] = -np.inf
         self.count += 1
         return True
 

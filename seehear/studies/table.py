@@ -23,7 +23,8 @@ from seehear.studies.grid import Result, Value
 from seehear.train.files import write_text
 
 LEVEL = 0.95
-_SENTENCES = 3  # of a summary
+# Sentences of a summary.
+_SENTENCES = 3
 
 
 @dataclass(frozen=True)
@@ -242,52 +243,35 @@ def save_figure(stem: str | Path, draw: Callable[[Any], None], *, size: tuple[fl
         draw(figure.add_subplot())
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Without a date the same numbers give the same file.
             dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
             figure.savefig(path, dpi=200, metadata=dated)
     return paths
 
 
-def dots(
-    axes: Any,
-    table: Table,
-    measure: str,
-    *,
-    label: Callable[[dict[str, Any]], str],
-    by: str = "",
-    scale: float = 1.0,
-    title: str = "",
-    lines: Sequence[str] = (),
-) -> None:
-    """Draws a dot with its interval per row of the table. Rows that differ only in the setting `by` share a line, in
-    colours that the legend names. `lines`: labels from top to bottom, for panels side by side; by default those of the
-    rows with the measure."""
-    names: dict[str, list[tuple[str, SeedEstimate]]] = {line: [] for line in lines}
-    for row in table.rows:
-        if measure in row.estimates:
-            settings = {k: v for k, v in row.settings.items() if k != by}
-            kind = str(row.settings.get(by, "")) if by else ""
-            names.setdefault(label(settings), []).append((kind, row.estimates[measure]))
-    kinds = list(dict.fromkeys(str(row.settings.get(by, "")) if by else "" for row in table.rows))
-    for k, kind in enumerate(kinds):
-        points = [(y, e) for y, own in enumerate(names.values()) for name, e in own if name == kind]
-        at = np.array([y for y, _ in points]) + 0.18 * (k - (len(kinds) - 1) / 2)
+def dots(axes: Any, series: Series, lines: Sequence[str], *, x: str, scale: float = 1.0) -> None:
+    """Draws means with intervals along the x axis, a colour per series. A point of a series is at a line, 0 the top;
+    `lines` are their labels."""
+    for k, (name, points) in enumerate(series.items()):
+        # Series side by side, so that intervals do not overlap.
+        at = np.array([line for line, _ in points]) + 0.18 * (k - (len(series) - 1) / 2)
         means = scale * np.array([e.mean for _, e in points])
+        # A series without the measure has no points: an empty array needs its shape.
         bars = scale * np.array([_bars(e) for _, e in points]).reshape(-1, 2).T
-        colour, mark = COLOURS[k % len(COLOURS)], MARKS[k % len(MARKS)]
-        axes.errorbar(means, at, xerr=bars, fmt=mark, color=colour, ms=4.5, lw=1.2, label=kind or None)
-    axes.set_yticks(range(len(names)), list(names))
-    axes.invert_yaxis()
+        style = {"fmt": MARKS[k % len(MARKS)], "color": COLOURS[k % len(COLOURS)], "ms": 4.5, "lw": 1.2}
+        axes.errorbar(means, at, xerr=bars, label=name, **style)
+    axes.set_yticks(range(len(lines)), list(lines))
+    axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(title or measure)
-    if any(kinds):
-        axes.legend()
+    axes.set_xlabel(x)
 
 
 def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lines: bool = True) -> None:
     """Draws means with intervals over a logarithmic axis, a colour per series."""
     places = sorted({at for points in series.values() for at, _ in points})
     for k, (name, points) in enumerate(series.items()):
-        shift = 1 + 0.025 * (k - (len(series) - 1) / 2)  # so that intervals do not overlap
+        # Side by side, so that intervals do not overlap.
+        shift = 1 + 0.025 * (k - (len(series) - 1) / 2)
         at = np.array([p[0] for p in points]) * shift
         means = scale * np.array([e.mean for _, e in points])
         bars = scale * np.array([_bars(e) for _, e in points]).T

@@ -85,7 +85,8 @@ def remove_run(folder: Path) -> None:
 def finished(inputs: LatentInputs, run: Run[Any, Any], folder: Path) -> Method:
     """The run's model, trained now or resumed from the folder's checkpoint."""
     finish(inputs, run, folder)
-    method, _, _ = load_method(folder)  # not SharedSpace: latents from memory may name no encoders
+    # Not SharedSpace: latents from memory may name no encoders.
+    method, _, _ = load_method(folder)
     return method.eval().requires_grad_(False).to(pick_device("auto"))
 
 
