@@ -58,6 +58,7 @@ class Carrier:
 
     def __call__(self, parts: Mapping[Modality, Float[np.ndarray, "n e"]]) -> Float[Tensor, "n d"]:
         """Conditions of unit vectors; several modalities of the same rows are averaged."""
+        # The means of modalities lie apart (the modality gap), which a generator of one modality never saw.
         moved = [unit(z_NE - self.means[m] + self.means[self.modality]) for m, z_NE in parts.items()]
         z_NE = torch.from_numpy(unit(np.mean(moved, axis=0)))
         if self.maps is None:
@@ -91,6 +92,7 @@ def to_encoder(known: Placed, library: LibraryTables, name: str) -> Carrier:
     train, val = ({_FROM: x_NE[splits == s], _TO: y_ND[splits == s]} for s in ("train", "val"))
     found = moments(train)
     maps = tuned_ridge(found, val, hub=_TO) if len(val[_TO]) > 1 else ridge(found, hub=_TO)
+    # Regression shrinks its predictions, and a generator was trained on latents of full length.
     length = float(np.linalg.norm(train[_TO], axis=1).mean())
     return replace(Carrier(modality, _means(known, modality)), maps=maps, length=length)
 

@@ -37,7 +37,8 @@ from seehear.train.files import save_model
 from seehear.train.loop import TrainResult, fit
 from seehear.types import Batch, Modality, Tensor
 
-_MANY = 500  # clips above which decoding processes are worth their start
+# Clips above which decoding processes are worth their start.
+_MANY = 500
 
 
 def finetune(
@@ -127,6 +128,7 @@ def _data(
 def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> dict[str, float]:
     """Validation metrics from one view, the middle of a clip."""
     with hushed():
+        # Scored often, of few clips: starting processes would take longer than decoding.
         workers = settings.train.workers if len(labelled) > _MANY else 0
         logits_NC = logits_of(method, labelled, workers=workers, precision=settings.train.precision)
     return scores(logits_NC, labelled, method.config.classes, several=method.config.several)

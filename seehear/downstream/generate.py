@@ -27,9 +27,12 @@ from seehear.types import Float, Modality, Tensor
 
 KINDS: dict[str, Modality] = {"text": "text", "audio": "audio", "image": "video"}
 """Modality of the vector, by kind of query."""
-_SHOWN = 256  # side of the library's pictures, in pixels
-_RATE = 16_000  # samples a second of a drawn waveform
-_WORDS, _CAPTION = 24, 14  # characters of a line
+# Side of the library's pictures, in pixels.
+_SHOWN = 256
+# Samples a second of a drawn waveform.
+_RATE = 16_000
+# Characters of a line.
+_WORDS, _CAPTION = 24, 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class _Nearest:
     """A picture of the library."""
 
     id: str
@@ -76,7 +79,7 @@ class Generated:
     """Words, and paths of files, by kind."""
     pictures: np.ndarray
     """(N, H, W, 3) uint8."""
-    nearest: tuple[Nearest, ...]
+    nearest: tuple[_Nearest, ...]
     said: str
     """How it was made."""
 
@@ -95,6 +98,7 @@ def generate(
     if not query:
         raise SeehearError("nothing to paint: give --audio, --text or --image")
     space = SharedSpace.from_pretrained(run, device=device)
+    # Before the library is read: a missing painter or pipeline is reported at once.
     painter = None if options.pipeline else load_painter(run, space)
     pipeline = load_pipeline(options.pipeline, space.device) if options.pipeline else None
     parts = {KINDS[kind]: space.encode([{kind: value}]) for kind, value in query.items()}
@@ -106,6 +110,7 @@ def generate(
         pictures = painter.paint(as_picture(parts).repeat(options.n, 1), **told).numpy()
         said = f"painted by the run's own painter, {painter.config.size} pixels"
     else:
+        # A pipeline knows the latents of its encoder, not the space of a run.
         carried = to_encoder(known, library, options.condition)(parts).repeat(options.n, 1)
         pictures = paint(pipeline, carried, size=options.size, **told)
         said = f"painted by {type(pipeline).__name__}, conditioned on {options.condition}"
@@ -113,14 +118,14 @@ def generate(
     return Generated(dict(query), pictures, _nearest(known, library, as_picture(parts).numpy(), options.n), said)
 
 
-def _nearest(known: Placed, library: LibraryTables, query_1E: np.ndarray, k: int) -> tuple[Nearest, ...]:
+def _nearest(known: Placed, library: LibraryTables, query_1E: np.ndarray, k: int) -> tuple[_Nearest, ...]:
     own, roots = known.vectors["video"].one_each(), library.roots()
     scores = unit(own.vectors) @ query_1E[0]
     found = []
     for row in np.argsort(-scores, kind="stable")[:k]:
         clip = known.clips[own.owner[row]]
         path, text = str(library.path_of(clip.source, roots)), clip.texts[0].text if clip.texts else ""
-        found.append(Nearest(clip.id, path, clip.start, clip.end, float(scores[row]), text))
+        found.append(_Nearest(clip.id, path, clip.start, clip.end, float(scores[row]), text))
     return tuple(found)
 
 
@@ -154,6 +159,7 @@ def draw_grid(rows: list[Generated], out: Path, *, dpi: int = 150) -> None:
             try:
                 axis.imshow(picture_of(near.path, near.start, near.end, _SHOWN))
             except DecodeError:
+                # One unreadable file does not spoil the picture of the others.
                 axis.text(0.5, 0.5, "cannot be read", ha="center", va="center", fontsize=5)
             caption = f"{near.score:.2f}  {near.text[:_CAPTION]}"
             axis.text(0.5, -0.04, caption, transform=axis.transAxes, fontsize=5.5, ha="center", va="top")
@@ -214,7 +220,8 @@ def load_pipeline(name: str, device: str) -> Any:
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             name, use_safetensors=True, low_cpu_mem_usage=False, trust_remote_code=False
         )
-    except Exception as error:  # the network library, the hub and the pipeline each raise their own
+    except Exception as error:
+        # The network library, the hub and the pipeline each raise their own.
         raise SeehearError(f"no pipeline of diffusers at {name!r}: {_first_line(error)}") from error
     takes = _takes(pipeline)
     if not {*_PICTURE, "prompt_embeds"} & takes:

@@ -115,6 +115,7 @@ class TrainingPictures:
 def pictures_of(known: Placed, library: LibraryTables, options: PainterOptions) -> TrainingPictures:
     """The middle picture of each training clip that has one, with its vectors."""
     own = known.part("video", "train")
+    # A fixed draw, read in the order of the library.
     drawn = torch.randperm(len(own.owner), generator=torch.Generator().manual_seed(options.seed))[: options.most]
     rows, pictures = _read(known, library, own.owner, drawn.sort().values.tolist(), options.size)
     if len(rows) < 2:
@@ -122,13 +123,22 @@ def pictures_of(known: Placed, library: LibraryTables, options: PainterOptions) 
     if len(rows) < len(drawn):
         say(f"{len(drawn) - len(rows):,} of {len(drawn):,} pictures cannot be read: left out")
     clips = own.owner[rows]
-    others_RE, owner_R = _told_otherwise(known, clips)
+    # Vectors of the clips' sounds and texts, mapped to pictures, and the positions of their clips.
+    carrier, others, owners = to_pictures(known), [torch.zeros(0, known.vectors["video"].vectors.shape[1])], []
+    number = {int(clip): n for n, clip in enumerate(clips)}
+    for m, one in known.vectors.items():
+        there = [r for r, clip in enumerate(one.owner.tolist()) if clip in number] if m != "video" else []
+        others.append(carrier({m: one.vectors[there]}))
+        owners += [number[int(clip)] for clip in one.owner[there]]
+    # Ascending owners, as `TrainingPictures` counts them off.
+    owner_R = torch.tensor(owners, dtype=torch.int64)
+    order_R = owner_R.argsort(stable=True)
     return TrainingPictures(
         torch.stack(pictures),
         torch.from_numpy(own.vectors[rows]),
         known.data.groups[torch.from_numpy(clips)],
-        others=others_RE,
-        owner=owner_R,
+        others=torch.cat(others)[order_R],
+        owner=owner_R[order_R],
         share=options.others,
     )
 
@@ -157,19 +167,6 @@ def _read(
             kept.append(row)
             pictures.append(torch.tensor(picture))
     return kept, pictures
-
-
-def _told_otherwise(known: Placed, clips: np.ndarray) -> tuple[Tensor, Tensor]:
-    """(R, E) vectors of the clips' sounds and texts, mapped to pictures, and the positions of their clips."""
-    carrier, found, owners = to_pictures(known), [torch.zeros(0, known.vectors["video"].vectors.shape[1])], []
-    number = {int(clip): n for n, clip in enumerate(clips)}
-    for m, one in known.vectors.items():
-        rows = [r for r, clip in enumerate(one.owner.tolist()) if clip in number] if m != "video" else []
-        found.append(carrier({m: one.vectors[rows]}))
-        owners += [number[int(clip)] for clip in one.owner[rows]]
-    owner_R = torch.tensor(owners, dtype=torch.int64)
-    order_R = owner_R.argsort(stable=True)
-    return torch.cat(found)[order_R], owner_R[order_R]
 
 
 def learn_painter(
@@ -211,6 +208,7 @@ def load_painter(run: Path, space: SharedSpace) -> Painter:
         )
     painter: Any
     painter, config, _ = load_method(run / FOLDER)
+    # Vectors of another state of the model mean other pictures.
     if config.get("of") != space.fingerprint:
         raise SeehearError(
             f"the painter in {run / FOLDER} was trained for another state of the model: remove that folder, and train "

@@ -198,6 +198,7 @@ def _mavil(name: str, *, lr: float, epochs: int, warmup_epochs: int, batch: int)
         ),
         optim=OptimConfig(
             lr=lr,
+            # The schedule scales the floor with the batch, too.
             floor=1e-6 * 256 / batch,
             lr_rows=256,
             warmup=warmup_epochs / epochs,

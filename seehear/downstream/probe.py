@@ -104,6 +104,7 @@ def probe(
     _check(clips, options, library)
     networks = {model.method.name: model.method}
     if options.untrained:
+        # Random weights are a strong baseline for sounds and pictures: what a probe learns is not all pre-training.
         networks[f"{model.method.name} untrained"] = seeded(type(model.method), model.method.config, options.seed)
     results: list[TaskResult] = []
     for name, method in networks.items():
@@ -118,6 +119,7 @@ def probe(
 
 def save(report: EvaluationReport, folder: str | Path, label: str) -> Path:
     """Writes the report to probe-LABEL.json in the run's folder; returns the path."""
+    # A label may have signs that no file name can have.
     safe = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in label)
     path = Path(folder) / f"probe-{safe}.json"
     write_text(path, json.dumps(report.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -210,6 +212,8 @@ def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOption
         val = Marked(seen.views_NWD[rows["val"]], truth["val"])
         scores_NC, chosen = lrc_scores(train, val, tested, classes, steps=_steps(options.steps), seed=options.seed)
     else:
+        # One view is enough to choose a C; the steps of lrc are chosen by all views, as its scores are means of
+        # probabilities.
         val = Marked(seen.one_ND[rows["val"]], truth["val"])
         logits_NC, chosen = linear_scores(train, val, tested.reshape(-1, tested.shape[2]))
         scores_NC = (1 / (1 + np.exp(-logits_NC))).reshape(*tested.shape[:2], -1).mean(axis=1)

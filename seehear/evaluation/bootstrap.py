@@ -69,6 +69,7 @@ def seeded_interval(runs: Sequence[np.ndarray], groups: Groups, *, minus: Sequen
     sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
     if len(sizes_G) < 2:
         return _UNKNOWN
+    # Another stream than that of the groups: their draws must be independent.
     rng = np.random.default_rng((0, 1))
     samples = []
     for w_RG in _draws(len(sizes_G), DRAWS, 0):
@@ -96,6 +97,7 @@ def median_interval(values: np.ndarray, groups: Groups, *, seed: int = 0) -> Int
         middle_R1 = reached_RN[:, -1:] // 2
         low_R = np.count_nonzero(reached_RN < middle_R1, axis=1)
         high_R = np.count_nonzero(reached_RN <= middle_R1, axis=1)
+        # The mean of the two middle values, which are one where their number is odd.
         medians.append((sorted_N[low_R] + sorted_N[high_R]) / 2)
     return _bounds(np.concatenate(medians))
 
@@ -135,6 +137,7 @@ def compare(a: np.ndarray, b: np.ndarray, groups: Groups, *, draws: int = DRAWS,
     gain = np.asarray(b, np.float64) - np.asarray(a, np.float64)
     sums_G1, sizes_G = _by_group(gain[:, None], groups)
     low, high = mean_interval(gain, groups, draws=draws, seed=seed)
+    # Another stream than that of the bootstrap.
     signs = np.random.default_rng([seed, 1])
     chunk = max(1, _AT_ONCE // len(sizes_G))
     flipped = np.concatenate(

@@ -58,7 +58,8 @@ def embed_latents(
     for m in data.modalities:
         latents = data.every(m)
         parts = []
-        with torch.no_grad():  # not inference_mode: a sharded method keeps the tensors that it gathers
+        # Not inference_mode: a sharded method keeps the tensors that it gathers.
+        with torch.no_grad():
             for at in range(0, len(latents), _BATCH):
                 rows = latents[at : at + _BATCH].to(device).float()
                 vectors = embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)

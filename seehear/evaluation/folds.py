@@ -68,6 +68,7 @@ def rotating_folds(numbers: Sequence[str | int]) -> list[Fold]:
 
 def listed_folds(lists: Mapping[str, Sequence[str]], groups: Sequence[str]) -> list[Fold]:
     """Folds from lists with train, test or '' for each row. A fifth of the training groups is validation."""
+    # By recording, and by its name alone: the split is the same in every run.
     held = np.array([split_of(group, (0.8, 0.2, 0.0), 0) == "val" for group in groups])
     folds = []
     for name, uses in lists.items():
@@ -111,6 +112,7 @@ def probe_folds(
     found = {}
     for fold in folds:
         train, val, test = part(fold.train, learned), part(fold.val, tested), part(fold.test, tested)
+        # Validation in place of the test: the test rows are read once, by the chosen setting.
         chosen = probe(train, val, val).chosen
         what = next(iter(set(chosen) & set(_SETTING)))
         value = chosen[what] if what == "C" else int(chosen[what])

@@ -23,7 +23,8 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
     seconds, steps = scores_TK.shape
     if seconds < steps:
         raise ValueError(f"{steps} steps of a second each do not fit into {seconds} seconds")
-    best_T = np.zeros(seconds)  # largest sum of the steps so far with the last one at or before t
+    # Largest sum of the steps so far with the last one at or before t.
+    best_T = np.zeros(seconds)
     came_KT = np.zeros((steps, seconds), dtype=np.int64)
     for k in range(steps):
         here_T = np.full(seconds, -np.inf)
@@ -71,6 +72,7 @@ def chance(truth_TK: Bool[np.ndarray, "t k"]) -> float:
         n, k = np.broadcast_arrays(np.asarray(n, float), np.asarray(k, float))
         fits = (k >= 0) & (k <= n)
         n, k = np.where(fits, n, 0), np.where(fits, k, 0)
+        # In logarithms: the binomials of a video of minutes overflow float64.
         return np.where(fits, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
 
     seconds, steps = truth_TK.shape

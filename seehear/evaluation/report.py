@@ -62,7 +62,8 @@ class EvaluationReport:
         page of an earlier evaluation is removed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / HTML_NAME).is_file():  # of a folder in its place, the numbers are written all the same
+        # A folder in its place is left alone, and the numbers are written all the same.
+        if (folder / HTML_NAME).is_file():
             (folder / HTML_NAME).unlink()
         arrays: dict[str, np.ndarray] = {}
         for result in self.results:
@@ -70,7 +71,9 @@ class EvaluationReport:
             columns = {"keys": result.keys, "groups": result.groups, **result.per_query}
             columns |= {"truth": result.truth, "said": result.said} if len(result.said) else {}
             arrays |= {prefix + name: np.asarray(values) for name, values in columns.items() if len(result.keys)}
+        # With the process in its name: two evaluations of one run may end at the same time.
         temporary = folder / f".{QUERIES_NAME}.{os.getpid()}.npz"
+        # The values first: the JSON file makes a report, and must not be there without them.
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, folder / QUERIES_NAME)
         text = json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

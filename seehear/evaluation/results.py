@@ -54,6 +54,7 @@ class TaskResult:
     def minus(self, other: TaskResult) -> dict[str, Comparison]:
         """This result minus another on their shared queries, by measure; empty without shared queries."""
         place = {key: i for i, key in enumerate(other.keys.tolist())}
+        # By name: two runs may have evaluated other clips, or in another order.
         shared = [(place[key], i) for i, key in enumerate(self.keys.tolist()) if key in place]
         if not shared:
             return {}

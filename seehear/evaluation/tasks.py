@@ -87,6 +87,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) 
                     found = retrieval(query.vectors, known.vectors, query.owner, known.owner)
                     scores[share] = found.metrics["MRR"]
             if scores:
+                # Of equal weights the one nearest to the plain mean.
                 best = max(scores, key=lambda share: (scores[share], -abs(share - 0.5)))
                 query = fuse([embeddings[m] for m in pair], (best, 1 - best))
                 details = {"weights": {m: w for m, w in zip(pair, (best, 1 - best), strict=True)}}
@@ -143,6 +144,7 @@ def retrieval_result(
 
 def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
     """Gap between two modalities, and hubness of the gallery, of a sample of many queries."""
+    # A fixed sample: hubness takes the whole gallery for each query.
     rng = np.random.default_rng(0)
     some = query.vectors
     if len(some) > _SAMPLE:
@@ -249,6 +251,7 @@ def multilabel_result(
         def measures(at: np.ndarray) -> list[float]:
             return list(multilabel(scores_NC[at], truth_NC[at], names).metrics.values())
 
+        # Each draw measures anew, and a draw may leave a class without items: it is skipped.
         bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=items.seed)
     worst = np.argsort(found.average_precision)[:5]
     hardest = {found.classes[int(c)]: float(found.average_precision[c]) for c in worst}
@@ -286,7 +289,7 @@ _BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
-class Correspondence:
+class _Correspondence:
     metrics: dict[str, float]
     """AUC and d'; 'AUC within' where a recording has several clips."""
     rows: np.ndarray
@@ -295,13 +298,14 @@ class Correspondence:
     """AUC; 'AUC within', NaN where the recording has no other clip."""
 
 
-def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> Correspondence:
+def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> _Correspondence:
     """`groups[owner]` is the recording of a clip. Ties count half; several own items (texts) are averaged."""
     groups = np.unique(np.asarray(groups), return_inverse=True)[1]
     gallery_group = groups[gallery.owner]
     rows = np.flatnonzero(np.isin(query.owner, gallery.owner))
     if len(rows) == 0 or len(set(gallery_group.tolist())) < 2:
         raise ValueError("correspondence needs clips with both modalities, of two recordings at least")
+    # NaN where a query has no counterpart to be compared with.
     across, within = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     block = max(1, _BLOCK // len(gallery.owner))
     for at in range(0, len(rows), block):
@@ -317,7 +321,7 @@ def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> Co
     metrics = {"AUC": area, "d'": d_prime(area)}
     if not np.isnan(within).all():
         metrics["AUC within"] = float(np.nanmean(within))
-    return Correspondence(metrics, rows, {"AUC": across, "AUC within": within})
+    return _Correspondence(metrics, rows, {"AUC": across, "AUC within": within})
 
 
 def _above(own: np.ndarray, others: np.ndarray) -> float:
