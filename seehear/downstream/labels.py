@@ -175,7 +175,7 @@ class LabelledFeatures:
 def class_weights(numbers: Sequence[tuple[int, ...]], classes: int) -> Float[np.ndarray, " n"]:
     """Sampling weight of each clip: the sum over its labels of 1000 / (clips with the label + 0.01)."""
     count_C = np.bincount([c for own in numbers for c in own], minlength=classes)
-    # As in MAViL's settings, from the code of AudioMAE: the constants keep an empty class finite.
+    # The formula of AST's released code; its 0.01 keeps the weight of an empty class finite.
     weight_C = 1000.0 / (count_C + 0.01)
     return np.array([weight_C[list(own)].sum() for own in numbers])
 

@@ -31,7 +31,8 @@ from seehear.types import Modality
 if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
 
-_ROWS_TO_FIT = 200_000  # enough clips for means, deviations and covariances
+# Enough clips for means, deviations and covariances.
+_ROWS_TO_FIT = 200_000
 
 
 def paper() -> Run[LatentsConfig, FuseMixConfig]:
@@ -109,6 +110,7 @@ def build(config: FuseMixConfig, inputs: LatentInputs | MediaInputs, *, seed: in
         config, inputs = frozen_start(config, inputs, seed)
     assert isinstance(inputs, LatentInputs)
     train, validation = inputs.train, inputs.validation
+    # Encoders side by side are standardised each on its own: the wider one would outweigh the other.
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
     config = replace(config, widths=_widths(inputs), blocks=blocks, **_locked(inputs))
     model = seeded(FuseMix, config, seed)
@@ -177,7 +179,8 @@ def hub(config: FuseMixConfig) -> Modality:
 # ----------------------------------------------------------------------------------------------------------------------
 # FuseMix on raw media: clips of the sizes of its encoders, and the frozen latents that its heads start from.
 
-_CLIPS = 4_000  # training clips that are decoded once for the start of the heads
+# Training clips that are decoded once for the start of the heads.
+_CLIPS = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +214,7 @@ def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMix
         learned={f"{m}/{module}": shape for m, own in weights.items() for module, shape in own.items()},
         widths={m: encoder.width for m, encoder in encoders.items()},
     )
+    # The untrained model encodes: the heads start from the latents that training begins with.
     model = seeded(FuseMix, config, seed).eval().to(pick_device())
     train = inputs.train.sample(_CLIPS, seed_of(seed, "clips of the start"))
     parts = [media for media in (train, inputs.validation) if len(media)]
@@ -223,7 +227,8 @@ def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMix
             x_ND = np.concatenate([own[m].mean(axis=1) for own in features])
             owner[m] = np.flatnonzero(np.isfinite(x_ND).all(axis=1))
             latents[m] = x_ND[owner[m]]
-    if "text" in encoders:  # all texts of a training clip, but only the text that a validation clip is scored by
+    # All texts of a training clip, but only the text that a validation clip is scored by.
+    if "text" in encoders:
         numbers_RL, owner["text"] = train.own_sentences()
         latents["text"] = _texts(model, numbers_RL)
         if len(parts) > 1:

@@ -112,26 +112,25 @@ def started(model: MAViL) -> MAViL:
         for path in _weights(config.image_mae):
             tensors |= _read_torch(path) if path.suffix in (".pth", ".pt") else read_tensors(path)[0]
         model.start_from(ImageMAE.from_tensors(tensors))
-    if config.teacher:
-        model.teacher.load_state_dict(trunk_of(config.teacher, model))
+    if run := config.teacher:
+        folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
+        if not has_model(folder):
+            raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
+        # The trunk alone, which MAViL and DiffMAViL share: a teacher neither masks nor decodes.
+        states, own = load_model(folder)[0].state_dict(), model.teacher.state_dict()
+        trunk = {name.removeprefix("trunk."): tensor for name, tensor in states.items() if name.startswith("trunk.")}
+        if {k: t.shape for k, t in trunk.items()} != {k: t.shape for k, t in own.items()}:
+            raise SeehearError(
+                f"the model in {run} is of another size or method than this one: it cannot be its teacher"
+            )
+        model.teacher.load_state_dict(trunk)
     return model
-
-
-def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
-    """State of the model's teacher, from the folder of a run or model of MAViL or DiffMAViL."""
-    folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
-    if not has_model(folder):
-        raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
-    tensors, own = load_model(folder)[0].state_dict(), model.teacher.state_dict()
-    trunk = {name.removeprefix("trunk."): tensor for name, tensor in tensors.items() if name.startswith("trunk.")}
-    if {k: t.shape for k, t in trunk.items()} != {k: t.shape for k, t in own.items()}:
-        raise SeehearError(f"the model in {run} is of another size or method than this one: it cannot be its teacher")
-    return trunk
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     """Tensors by name from a torch file; the authors of MAE publish them under 'model'."""
     try:
+        # Weights only: a pickle of somebody else could run any code.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
         raise SeehearError(f"{path} cannot be read as weights of torch: {str(error).splitlines()[0]}") from error

@@ -18,9 +18,12 @@ from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
 
-_ROWS_TO_FIT = 200_000  # enough clips for means and deviations
-_ROWS_TO_LOOK_AT = 2000  # enough clips to find out whether latents are ever negative
-_ROWS_A_CLUSTER = 4  # with fewer rows a cluster, centroids are hardly means
+# Enough clips for means and deviations.
+_ROWS_TO_FIT = 200_000
+# Enough clips to find out whether latents are ever negative.
+_ROWS_TO_LOOK_AT = 2000
+# With fewer rows a cluster, centroids are hardly means.
+_ROWS_A_CLUSTER = 4
 
 
 def paper() -> Run[LatentsConfig, MCNConfig]:
@@ -76,7 +79,8 @@ def build(config: MCNConfig, inputs: LatentInputs, *, seed: int, batch_size: int
     clips; fewer clusters where a batch and its queue would leave them nearly empty."""
     train = inputs.train
     config = replace(config, **_inputs(config, train))
-    queue = min(config.queue, len(train))  # longer, it would hold a clip several times, as it was in earlier epochs
+    # Longer, it would hold a clip several times, as it was in earlier epochs.
+    queue = min(config.queue, len(train))
     clusters = max(2, min(config.clusters, (min(batch_size, len(train)) + queue) // _ROWS_A_CLUSTER))
     if clusters < config.clusters and config.cluster_weight:
         say(f"{clusters} clusters instead of {config.clusters}: there are too few clips for more")

@@ -152,6 +152,7 @@ def build(config: VATTConfig, inputs: MediaInputs, *, seed: int, batch_size: int
     config = config.reading(inputs.spec.raw, vocabulary=len(words) if words else 2)
     if table is None:
         return seeded(VATT, config, seed)
+    # The table decides the width of the word vectors, whatever the recipe says.
     model = seeded(VATT, replace(config, word_width=table.shape[1]), seed)
     model.load_words(torch.from_numpy(table))
     return model

@@ -95,8 +95,10 @@ class Items:
         if isinstance(item, str):
             suffix = os.path.splitext(item)[1]
             if _is_url(item):
-                with suppress(ValueError):  # words that begin like a URL
+                with suppress(ValueError):
+                    # Words that begin like a URL.
                     suffix = os.path.splitext(urlparse(item).path)[1]
+            # Words may look like a file name: a path is one only where the file exists.
             kind = _KIND_OF.get(suffix.lower()) if _is_url(item) or os.path.isfile(item) else None
             return {kind if kind and KINDS[kind] in self._encoders else "text": item}
         if isinstance(item, os.PathLike):
@@ -110,7 +112,8 @@ class Items:
             return dict(item)
         if isinstance(item, Sequence):
             return {"video": item}
-        if hasattr(item, "convert"):  # PIL
+        if hasattr(item, "convert"):
+            # A picture of PIL.
             return {"image": item}
         kind = {1: "audio", 2: "audio", 3: "image", 4: "video"}.get(getattr(item, "ndim", 0))
         if kind is None:
@@ -124,7 +127,8 @@ class Items:
         if isinstance(value, str | os.PathLike):
             return os.fspath(value)
         if isinstance(value, Mapping) and "array" not in value and os.path.isfile(value.get("path") or ""):
-            return str(value["path"])  # an undecoded row of Hugging Face datasets
+            return str(value["path"])
+            # An undecoded row of Hugging Face datasets.
         try:
             return _WRITE[kind](value, self._path())
         except SeehearError as error:
@@ -132,6 +136,7 @@ class Items:
 
     def _path(self) -> Path:
         if self._folder is None:
+            # Windows keeps a file that is still open: what cannot be removed there is left to the system.
             self._folder = tempfile.TemporaryDirectory(prefix="seehear-items-", ignore_cleanup_errors=True)
         self._written += 1
         return Path(self._folder.name) / str(self._written)

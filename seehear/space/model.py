@@ -61,7 +61,8 @@ class SpaceModel:
         # Facts about the training, from config.json.
         self._facts: dict[str, Any] = {}
         self._evaluation: Path | None = None
-        self._working = threading.Lock()  # models serve one thread at a time; decoding needs no lock
+        # Models serve one thread at a time; decoding needs no lock.
+        self._working = threading.Lock()
 
     @property
     def locked(self) -> tuple[Modality, ...]:
@@ -168,10 +169,12 @@ class SpaceModel:
         for info in self.encoders[m]:
             with self._working:
                 encoder = self.encoder(m, info)
+            # Decoded outside of the lock: it takes longest, and in another process for untrusted files.
             prepare = encoder.query_preparation() if query else encoder.preparation()
             inputs = [self.prepare(prepare, sample) for sample in samples]
             with self._working:
                 parts.append(encoder.encode(inputs))
+        # Rounded as the library stores them, or a query would differ from the same clip in the index.
         return np.concatenate(parts, axis=1).astype(np.float16)
 
     def _encode_samples(self, m: Modality, samples: Sequence[Sample], *, query: bool) -> np.ndarray:
@@ -179,6 +182,7 @@ class SpaceModel:
         stored_BD = self._latents(m, samples, query=query)
         vectors = []
         for at in range(0, len(stored_BD), _BLOCK):
+            # Zeros fill the last block: a smaller matrix product may round in another way.
             block = np.zeros((_BLOCK, stored_BD.shape[1]), np.float32)
             rows = stored_BD[at : at + _BLOCK]
             block[: len(rows)] = rows
@@ -192,6 +196,7 @@ class SpaceModel:
         name = info["name"]
         if name not in self._loaded:
             encoder = load_encoder(name, modality=m, device=self.device)
+            # Other weights under the same name give vectors of another space.
             if encoder.fingerprint != info["fingerprint"]:
                 raise SeehearError(
                     f"encoder {name!r} is not the one this model was trained on (fingerprint {encoder.fingerprint}, "

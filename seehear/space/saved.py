@@ -53,7 +53,8 @@ def model_of(library_uri: str, name: str, about: Mapping[str, Any]) -> str:
     """Address of the model of an index, for `load_method`; raises `ModelGone`. `about`: entry of the index in
     `indexes`."""
     model = str(about.get("model", ""))
-    if model.startswith(FROZEN):  # by the present address of the library, which may have moved
+    # By the present address of the library, which may have moved.
+    if model.startswith(FROZEN):
         return f"{FROZEN}{library_uri}#{model.partition('#')[2]}"
     if not model or not Path(model).is_dir():
         raise ModelGone(
@@ -76,11 +77,13 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
         return made
 
     try:
-        with torch.device("meta"):  # needs no memory, however large the sizes of a foreign config are
+        # Needs no memory, however large the sizes of a foreign config are.
+        with torch.device("meta"):
             empty = make()
             sizes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise SeehearError(f"{folder / 'config.json'} describes no {config['method']} model: {error}") from error
+    # Before anything of that size is allocated.
     _check_sizes(sizes, weights, empty.current_name)
     method = make()
     try:
@@ -88,6 +91,7 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[Method, dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise SeehearError(f"{weights} cannot be read: {error}") from error
     for name, tensor in tensors.items():
+        # One NaN makes every vector NaN, and every search empty, without an error.
         if not torch.isfinite(tensor).all():
             raise SeehearError(f"{weights}: tensor {name} has NaN or infinity: train again, or copy the model again")
     method.load_state_dict(tensors)
@@ -196,6 +200,7 @@ class InputSpec:
     def from_plain(cls, plain: Mapping[str, Any], folder: Path) -> InputSpec:
         """Specification from `plain` and the vocabulary of the model's folder."""
         try:
+            # JSON has lists, and the configuration tuples.
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["raw"].items()}
             raw = RawConfig(**values)
             windows, crops, expected = int(plain["windows"]), int(plain["crops"]), plain.get("vocabulary", "")
@@ -223,6 +228,7 @@ class Tower(Encoder):
             "audio": torch.zeros(1, raw.samples),
             "video": torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8),
         }
+        # A dry run: methods do not state the width of their features.
         self.width = self._rows(empty[modality]).shape[1] * self.windows
 
     def prepare(self, sample: Sample) -> np.ndarray:

@@ -68,6 +68,7 @@ class SharedSpace(SpaceModel):
             )
         for tower in made._towers.values():
             tower.model = str(Path(folder).resolve())
+        # Weights of others: their licence and their biases are not ours.
         foreign = [info["name"] for infos in made.encoders.values() for info in infos if "hub:" in info["name"]]
         if foreign:
             say(f"{folder} uses models that are not part of seehear: {', '.join(dict.fromkeys(foreign))}")
@@ -247,6 +248,7 @@ def quantized(vectors_NE: Float[np.ndarray, "n e"], precision: Precision) -> np.
         return bits if precision == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
     low_E, high_E = vectors_NE.min(axis=0), vectors_NE.max(axis=0)
     steps_E = (high_E - low_E) / 255
+    # A constant dimension has no steps: it is divided by 1 instead.
     levels = np.clip(np.floor((vectors_NE - low_E) / np.where(steps_E == 0, 1, steps_E)), 0, 255)
     return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
 
@@ -272,7 +274,8 @@ def download(address: str, revision: str | None) -> Path:
         raise SeehearError(f"{address} is neither a folder here nor a model of the hub") from error
     except hub.errors.RevisionNotFoundError as error:
         raise SeehearError(f"{address} has no revision {revision!r} on the hub") from error
-    except Exception as error:  # of its network library, which changes with its version
+    except Exception as error:
+        # Those of its network library, which changes with its version.
         raise hub_unreachable(address, error, "train it, or try again with a network") from error
 
 
@@ -291,6 +294,7 @@ def upload(
             made = api.upload_folder(
                 repo_id=repo_id, folder_path=folder, commit_message=message, revision=revision, ignore_patterns=[".*"]
             )
-        except Exception as error:  # see above
+        except Exception as error:
+            # Those of its network library, as above.
             raise SeehearError(f"{repo_id} cannot be written on the hub: {error}") from error
     return str(made.commit_url)
