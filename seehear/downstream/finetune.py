@@ -240,6 +240,7 @@ def _settings(model: Pretrained, raw: RawConfig, settings: FineTune) -> Any:
     names = {f.name for f in fields(config)}
     changed = settings.clips.of_model()
     if "keep" in names:
+        # DropToken of pre-training is off unless asked for, as in VATT's paper; its code leaves it on.
         changed["keep"] = dict.fromkeys(("video", "audio"), learning.keep)
     elif learning.keep < 1:
         raise SeehearError(f"{model.method.name} drops no tokens by learning.keep: leave it at 1")
@@ -261,6 +262,7 @@ def adopt(model: Method, trained: Method) -> None:
         before = old.get(name)
         if isinstance(module, Positions) and isinstance(before, Positions) and module.counts != before.counts:
             tables = before.table.split(before.counts)
+            # Positions of another resolution or length: interpolated once, and learned on from there.
             parts = [resampled(table, count) for table, count in zip(tables, module.counts, strict=True)]
             state[f"{name}.table"] = torch.cat(parts)
     model.load_state_dict(state)

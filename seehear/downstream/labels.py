@@ -109,6 +109,7 @@ def labels_of(clip: Clip, name: str) -> tuple[str, ...]:
 def _known(clips: Sequence[Clip]) -> str:
     columns = {column for clip in clips for column, value in clip.meta.items() if value}
     prefixes = {label.split(sign)[0] for clip in clips for label in clip.labels for sign in _SIGNS if sign in label}
+    # The names that would have worked: a label is easily misspelt.
     names = [*sorted(columns | prefixes), *([ALL] if any(clip.labels for clip in clips) else [])]
     return f"there are {', '.join(names)}" if names else "the clips have neither labels nor columns of their own"
 

@@ -190,6 +190,7 @@ def learn_painter(
         painter = Painter(options.config(space.dim, len(pictures)))
     painter.fit(pictures.pictures, pictures.vectors, seed=options.seed)
     of = {"of": space.fingerprint, "space": space.space}
+    # With the space in its settings: a painter is not resumed for another state of the model.
     settings = {"painter": asdict(options), "library": library.uri, "command": command, **of}
     optim = OptimConfig(lr=options.lr, weight_decay=0.01, clip=1.0)
     place, config = RunFolder(run / FOLDER, settings, resume), options.training(device)

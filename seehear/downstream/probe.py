@@ -160,6 +160,7 @@ def _features(method: Method, clips: LabelledClips, towers: tuple[str, ...], opt
         many = of(clips.media.views(windows=options.windows, crops=options.crops))
     found = {}
     for tower in towers:
+        # The same clips for the middle view and for all views.
         here = np.flatnonzero(np.isfinite(one[tower]).all((1, 2)) & np.isfinite(many[tower]).all((1, 2)))
         if lost := len(clips) - len(here):
             say(f"{lost:,} of {len(clips):,} clips have no {tower.replace('+', ' and ')}, or it cannot be read")
@@ -174,6 +175,7 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
         task = f"{tower} probe {name} ({seen.clips.name})"
         of = PROBES[name]
         if name == "lrc":
+            # The other probes have no seed and choose among fixed strengths.
             of = partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
         details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
         if options.folds:
@@ -227,6 +229,7 @@ def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, An
     folds = official_folds(seen.clips.clips)
     labels = [own[0] for own in seen.clips.labels]
     found: FoldedProbe = probe_folds(seen.one_ND, labels, folds, probe=of, views=seen.views_NWD)
+    # Each clip is tested once over all folds.
     tested = seen.clips.take(np.concatenate([fold.test for fold in folds]))
     each = list(found.folds.values())
     per_query = {name: np.concatenate([one.per_query[name] for one in each]) for name in each[0].per_query}
@@ -250,6 +253,7 @@ def _compared(results: list[TaskResult], trained: str) -> Iterator[TaskResult]:
     """The results, those of the trained network with their gain over the untrained one."""
     for result in results:
         other = [r for r in results if r.task == result.task and r.model != trained and "top1" in r.per_query]
+        # Paired by clip, so both must have read the same ones.
         if result.model == trained and other and len(other[0].keys) == len(result.keys):
             gain = compare(other[0].per_query["top1"], result.per_query["top1"], result.groups)
             result = replace(result, details={**result.details, "top1 over untrained": str(gain)})

@@ -86,6 +86,7 @@ class QueryBankNorm:
 
         def corrected(start: int, stop: int) -> np.ndarray:
             plain = scores(start, stop)
+            # Only queries whose best item is a hub: the rest keep their order.
             chosen = self.active_G[plain.argmax(axis=1)]
             return np.where(chosen[:, None], self.beta * plain - self.log_total_G, plain)
 
@@ -99,6 +100,7 @@ def nearest_mean(scores_of_items: Scores, num_items: int, k: int) -> Float[np.nd
     k = min(k, size)
     for start, stop in _blocks(num_items, size):
         scores = scores_of_items(start, stop)
+        # A partition, not a sort: only the k largest matter.
         means.append(np.partition(scores, size - k, axis=1)[:, size - k :].mean(axis=1))
     return np.concatenate(means)
 

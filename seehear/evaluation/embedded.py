@@ -35,6 +35,7 @@ class Embedded:
 
     def one_each(self) -> Embedded:
         """Mean direction of each clip's vectors."""
+        # Owners ascend, so the vectors of a clip are neighbours.
         clips, first = np.unique(self.owner, return_index=True)
         return Embedded(unit(np.add.reduceat(self.vectors, first, axis=0)), clips)
 

@@ -50,6 +50,7 @@ class FoldedProbe:
 
 def rotating_folds(numbers: Sequence[str | int]) -> list[Fold]:
     """Folds from fold numbers: each is the test set once, the next one validation."""
+    # Numbers, not words: 'fold 10' comes after 'fold 2'.
     own = np.asarray([int(number) for number in numbers])
     names = np.unique(own).tolist()
     if len(names) < 3:
@@ -116,6 +117,7 @@ def probe_folds(
         chosen = probe(train, val, val).chosen
         what = next(iter(set(chosen) & set(_SETTING)))
         value = chosen[what] if what == "C" else int(chosen[what])
+        # As in the published protocols: what chose the setting learns, too.
         whole = part(np.concatenate([fold.train, fold.val]), learned)
         found[fold.name] = replace(probe(whole, val, test, **{_SETTING[what]: (value,)}), chosen=chosen)
     table = {name: [one.metrics[name] for one in found.values()] for name in next(iter(found.values())).metrics}

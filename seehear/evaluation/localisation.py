@@ -32,6 +32,7 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
         here_T[1:] = before_T + scores_TK[1:, k]
         here_T[0] = scores_TK[0, k] if k == 0 else -np.inf
         best_T = np.maximum.accumulate(here_T)
+        # Strictly higher: among equal sums the earliest second stays.
         higher_T = np.concatenate([[True], here_T[1:] > best_T[:-1]])
         came_KT[k] = np.maximum.accumulate(np.where(higher_T, np.arange(seconds), 0))
     chosen_K = np.zeros(steps, dtype=np.int64)

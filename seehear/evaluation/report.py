@@ -76,6 +76,7 @@ class EvaluationReport:
         # The values first: the JSON file makes a report, and must not be there without them.
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, folder / QUERIES_NAME)
+        # Strict JSON: other readers do not know NaN.
         text = json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         temporary = folder / f".{JSON_NAME}.{os.getpid()}"
         temporary.write_text(text, encoding="utf-8")
@@ -175,6 +176,7 @@ def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskRes
         return float("nan") if value is None else value
 
     prefix = f"{plain['model_name']}{_SEPARATOR}{plain['task_name']}{_SEPARATOR}"
+    # A separator that no name contains: a model may be called 'fusemix + NNN'.
     own = {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}
     empty = np.array([], dtype=str)
     return TaskResult(

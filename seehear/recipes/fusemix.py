@@ -44,6 +44,7 @@ def paper() -> Run[LatentsConfig, FuseMixConfig]:
     """
     return Run(
         recipe="fusemix.paper",
+        # Five million pairs are 26 GB of latents.
         data=LatentsConfig(per_text=True, resident=False),
         method=FuseMixConfig(standardise=False, mask_duplicates=False),
         optim=OptimConfig(
@@ -62,6 +63,7 @@ def base() -> Run[LatentsConfig, FuseMixConfig]:
     return Run(
         recipe="fusemix.base",
         data=LatentsConfig(),
+        # At ten times this linear_lr, validation scores fall at once and do not come back.
         method=FuseMixConfig(head="skip", depth=1, expansion=2, linear_lr=0.03, mix="permutation", lambda_per="row"),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.1, warmup=0.05),
         train=TrainConfig(epochs=150, batch_size=1024, evaluations=30, patience=8, fast_matmul=True),
@@ -95,6 +97,7 @@ def tuned() -> Run[TunedConfig, FuseMixConfig]:
         recipe="fusemix.tuned",
         data=TunedConfig(raw=still, windows=2),
         method=replace(run.method, encoders=encoders),
+        # Encoders learn at a tenth of the rate of the heads (`encoder_lr`).
         optim=replace(run.optim, clip=1.0),
         train=replace(run.train, epochs=20, batch_size=256, micro_batch=32, evaluations=20, patience=6),
     )
@@ -116,6 +119,7 @@ def build(config: FuseMixConfig, inputs: LatentInputs | MediaInputs, *, seed: in
     model = seeded(FuseMix, config, seed)
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
+    # Nothing to tune by: the default shrinkage.
     if config.locked and len(validation) < 2:
         start = bound(training_moments(train, pairs=config.pairs or None), locked=config.locked)
     elif config.head != "adapter" and len(validation) > 1:
@@ -159,6 +163,7 @@ def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearM
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
     if len(config.widths) > 2:
+        # One map for all pairs would have to trade them off against each other.
         canonical = tuned_blocks(moments, *rows, dim=config.dim, folds=held_out)
     else:
         canonical = tuning.tuned(moments, *rows, pairs=pairs, folds=held_out)
@@ -217,6 +222,7 @@ def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMix
     # The untrained model encodes: the heads start from the latents that training begins with.
     model = seeded(FuseMix, config, seed).eval().to(pick_device())
     train = inputs.train.sample(_CLIPS, seed_of(seed, "clips of the start"))
+    # A library may have no validation clips.
     parts = [media for media in (train, inputs.validation) if len(media)]
     latents, owner = {}, {}
     features = [
@@ -225,6 +231,7 @@ def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMix
     for m in encoders:
         if m != "text":
             x_ND = np.concatenate([own[m].mean(axis=1) for own in features])
+            # A clip that cannot be read has no latent, and no place among the rows.
             owner[m] = np.flatnonzero(np.isfinite(x_ND).all(axis=1))
             latents[m] = x_ND[owner[m]]
     # All texts of a training clip, but only the text that a validation clip is scored by.

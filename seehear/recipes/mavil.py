@@ -69,6 +69,7 @@ def small() -> Run[MediaConfig, MAViLConfig]:
     return replace(
         run,
         recipe="mavil.small",
+        # Small batches hold more clips of one recording, which look alike: they are no negatives.
         method=replace(run.method, size=SIZES["small"], decoder=decoder, mask_same_group=True),
         train=replace(run.train, epochs=200, batch_size=256, workers=12, evaluations=40),
     )
@@ -98,6 +99,7 @@ def build(config: MAViLConfig, inputs: MediaInputs, *, seed: int, batch_size: in
     """The model as training starts; DiffMAViL likewise."""
     if config.rounds > 1 and not config.teacher:
         raise SeehearError("stage 2 needs a teacher: --method.teacher RUN, the folder of a run of stage 1")
+    # Said aloud: the paper's numbers are those of a model that starts from an image MAE.
     if config.size in _PUBLISHED and not config.image_mae:
         say("starts from random weights, the paper's from an image MAE (--method.image-mae FOLDER, FILE or hub name)")
     kind = cast(type[MAViL], method_class(config.name))
@@ -110,6 +112,7 @@ def started(model: MAViL) -> MAViL:
     if config.image_mae:
         tensors: dict[str, Tensor] = {}
         for path in _weights(config.image_mae):
+            # Large models are saved in several files.
             tensors |= _read_torch(path) if path.suffix in (".pth", ".pt") else read_tensors(path)[0]
         model.start_from(ImageMAE.from_tensors(tensors))
     if run := config.teacher:
@@ -141,6 +144,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _weights(source: str) -> list[Path]:
+    # A file before a hub name: a local path may look like one.
     if (path := Path(source)).is_file():
         return [path]
     if paths := sorted(model_folder(source).glob("*.safetensors")):

@@ -38,6 +38,7 @@ def paper() -> Run[LatentsConfig, MCNConfig]:
         method=MCNConfig(audio_norm="batch"),
         data=LatentsConfig(contexts=ContextConfig(clips_per_video=32, min_duration=10.0), resident=False),
         optim=OptimConfig(lr=1e-4, floor=0.0, weight_decay=0.0, warmup_steps=5000),
+        # 1,024 clips on each of the authors' 4 GPUs.
         train=TrainConfig(epochs=30, batch_size=4096, precision="bf16", evaluations=30, seed=1),
     )
 
@@ -81,6 +82,7 @@ def build(config: MCNConfig, inputs: LatentInputs, *, seed: int, batch_size: int
     config = replace(config, **_inputs(config, train))
     # Longer, it would hold a clip several times, as it was in earlier epochs.
     queue = min(config.queue, len(train))
+    # k-means runs over a batch and the queue.
     clusters = max(2, min(config.clusters, (min(batch_size, len(train)) + queue) // _ROWS_A_CLUSTER))
     if clusters < config.clusters and config.cluster_weight:
         say(f"{clusters} clusters instead of {config.clusters}: there are too few clips for more")
@@ -105,6 +107,7 @@ def _inputs(config: MCNConfig, data: LatentData) -> dict[str, Any]:
         if len(infos) > 1:
             blocks[m] = tuple(int(e["width"]) for e in infos)
         rows = data.sample(_ROWS_TO_LOOK_AT, 0).every(m)
+        # Latents that are never negative are maxima of ReLU features: their decoder may end in a ReLU, too.
         if config.normalise != "standardise" and bool((rows >= 0).all()):
             nonnegative.append(m)
     return {"widths": widths, "inputs": inputs, "blocks": blocks, "nonnegative": tuple(nonnegative)}

@@ -129,6 +129,7 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
     method = bench.space.method
     for space, name in space_names(method).items():
         vectors = embed_latents(bench.space, bench.data, space=space)
+        # Embedded once for all splits: corrections and probes read training and validation clips, too.
         test = part(bench.data, vectors, bench.options.split)
         yield from bench.results(name, test, bench.classes(bench.space, space))
         chosen_on = part(bench.data, vectors, "val")

@@ -236,6 +236,7 @@ class MediaConfig(DataConfig):
         words = self.words_of(library) if "text" in raw.modalities else None
         spec = InputSpec(raw=raw, windows=self.windows, crops=self.crops, vocabulary=words)
         media = load_raw(library, raw, vocabulary=words, where=self.where, cache=self.cache, cache_gb=self.cache_gb)
+        # Only the rows of the library's own words: published tables have millions.
         table = words.vectors(self.vocabulary.table) if words and self.vocabulary.table else None
         return MediaInputs(media, spec=spec, table=table, library=library_place(library))
 
@@ -270,6 +271,7 @@ class MediaInputs(Inputs):
         return {space: placed(model, features, space) for space in model.spaces}
 
     def settings(self, config: MediaConfig) -> dict[str, Any]:
+        # A run may go on with its cache in another place.
         data = {k: v for k, v in asdict(config).items() if k not in _NOT_NOTED}
         return {"data": data, "shown": self.spec.plain()}
 

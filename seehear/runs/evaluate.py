@@ -61,6 +61,7 @@ def evaluate_run(
         about |= {} if verdict.get("kept") in (None, TRAINING) else {"kept": verdict["kept"]}
     if made := _machine_texts(bench, library):
         about["machine_texts"] = made
+    # Beside the run: a number without what needs no training says little.
     baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
     results = [*model_results(bench), *baselines]
     if not results:
@@ -100,6 +101,7 @@ def evaluation_folder(run: str | Path, library: LibraryTables | str | Path | Non
     run = Path(run)
     uri = library.uri if isinstance(library, LibraryTables) else None if library is None else str(library)
     own = uri is None or _place(uri) == _place(_settings(run).get("library") or "")
+    # The numbers of the run itself are never replaced by those of another library or split.
     names = [*([] if own else [_place(str(uri)).rsplit("/", 1)[-1]]), *([] if split == "test" else [split])]
     if not names:
         return run
@@ -151,6 +153,7 @@ def same_encoders(
             continue
         now = {info["name"]: info["fingerprint"] for info in data.encoders[m]}
         for info in infos:
+            # The name stays when a model is updated; its latents are others.
             if now[info["name"]] != info["fingerprint"]:
                 raise SeehearError(
                     f"the latents of {info['name']} in {library.uri} are not of the encoder this run was trained on "
@@ -174,6 +177,7 @@ def _machine_texts(bench: Bench, library: LibraryTables) -> str:
 def _warnings(bench: Bench) -> Iterator[str]:
     yield from group_warnings(bench.test.groups.tolist(), bench.options.split)
     train = set(bench.data.split("train").groups.tolist())
+    # Clips of one recording have one place, one camera and one voice.
     shared = train & set(bench.test.groups.tolist()) if bench.options.split != "train" else set()
     if shared:
         both = f"{counted(len(shared), 'group')} {'is' if len(shared) == 1 else 'are'} in both train and"
@@ -208,6 +212,7 @@ def code_revision() -> str:
     """16 hex digits over this package's source."""
     folder = Path(__file__).parent.parent
     found = hashlib.blake2b(digest_size=8)
+    # In one order on every file system.
     for path in sorted(folder.rglob("*.py")):
         found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return found.hexdigest()

@@ -18,6 +18,7 @@ from seehear.nn.random import seed_of
 from seehear.types import Float
 
 _SHRINKAGES = (0.1, 1.0, 10.0)
+_FOLDS = 5
 _RANK = 128
 _COMPONENTS = 256
 # Rows of a fit: enough for a covariance of a few hundred dimensions.
@@ -34,11 +35,9 @@ class _HeldOut:
     y: Float[np.ndarray, "f e"]
 
 
-def cross_fitted(
-    x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, folds: int = 5, seed: int = 0
-) -> Iterator[_HeldOut]:
+def cross_fitted(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Iterator[_HeldOut]:
     """Yields each held-out fold. Whole groups are held out; at least three are needed: to fit, to choose, to judge."""
-    fold_N = folds_of(groups, folds=folds, seed=seed)
+    fold_N = folds_of(groups, folds=_FOLDS, seed=seed)
     # Principal components of all rows use no pairing, so held-out rows may take part. Trailing ones cost more than they
     # contribute.
     x_ND, y_NE = _leading(x_ND), _leading(y_NE)

@@ -120,6 +120,7 @@ def _predict(data: LatentData, options: EncoderStudyOptions) -> dict[str, float]
     return {
         "CCA MRR": cca["MRR"],
         "CCA R@10": cca["R@10"],
+        # By recording: neighbours within one are near in every encoder.
         "mutual k-NN": mutual_knn(x, y, k=options.neighbours, groups=groups),
         "CKA": cka(x, y),
         "clips": float(len(some)),
@@ -142,6 +143,7 @@ def _best(predicted: Sequence[Result]) -> list[str]:
     sentences = []
     for modalities in dict.fromkeys(str(r.cell["modalities"]) for r in predicted):
         own = [r for r in predicted if r.cell["modalities"] == modalities and not r.error]
+        # One pair alone is no ranking.
         if len(own) > 1:
             best = max(own, key=lambda r: r.values["CCA MRR"])
             sentences.append(
@@ -174,7 +176,9 @@ def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]],
     from scipy import stats
 
     kinds = dict.fromkeys(str(settings["modalities"]) for settings, _, _ in points)
+    # Pairs of other modalities differ in difficulty, which every predictor would seem to predict.
     groups = [[p for p in points if p[0]["modalities"] == kind] for kind in kinds]
+    # Two points always correlate perfectly.
     groups = [group for group in groups if len(group) > 2]
     if not groups:
         return {}, ["No correlation: there are fewer than three pairs of encoders."]

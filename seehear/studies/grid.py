@@ -89,6 +89,7 @@ def run_grid(
 
 def cell_key(cell: Cell) -> str:
     """Readable and unique file name of the settings: 'pairs=500.seed=0-1f2e3d4c'."""
+    # Sorted: the key depends on the settings, not on the order in which they are named.
     plain = json.dumps(dict(cell), sort_keys=True, ensure_ascii=False)
     words = ".".join(f"{name}={cell[name]}" for name in sorted(cell))
     readable = re.sub(r"[^A-Za-z0-9=.+-]+", "-", words)[:100].strip(".-")
@@ -102,8 +103,10 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
         if verbose:
             values = run(cell)
         else:
+            # The progress of a cell would hide that of the study.
             with hushed():
                 values = run(cell)
+    # Neither finished nor failed: nothing is written, and the cell is measured again.
     except Interrupted as stopped:
         raise Interrupted("stopped in the middle of a cell: the same command goes on with it") from stopped
     except SeehearError as error:
@@ -119,6 +122,7 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
 
 
 def _write(path: Path, result: Result, about: Mapping[str, Any]) -> None:
+    # JSON has no NaN.
     values = {name: value if math.isfinite(value) else None for name, value in result.values.items()}
     plain = {"cell": result.cell, "about": about, "values": values, "seconds": round(result.seconds, 3)}
     plain |= {"error": result.error} if result.error else {}

@@ -77,12 +77,14 @@ def check_leakage(
     sources = library.sources()
 
     def contents(clip: Clip) -> list[str]:
+        # By content: a copy has another path. With the span, as clips of one film are not copies of each other.
         own = [sources[name] for name in {clip.source, clip.audio_source} if name in sources]
         return [f"{source.fingerprint} {clip.start!r} {clip.end!r}" for source in own]
 
     keys: dict[str, Callable[[Clip], list[str]]] = {
         "file": contents,
         "recording": lambda clip: [clip.group] if clip.group else [],
+        # Case and spaces do not make a text another one.
         "text": lambda clip: [" ".join(t.text.lower().split()) for t in clip.texts],
     }
     leaks: list[Leak] = []

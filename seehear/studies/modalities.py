@@ -86,6 +86,7 @@ def study_modalities(library: LibraryTables, folder: str | Path, options: Modali
         for name, own in data.items():
             tested[name] = load_latents(other, encoders={m: [e["name"] for e in es] for m, es in own.encoders.items()})
             same_encoders(tested[name], own.encoders, other)
+    # The same clips for every row: else a modality would seem to help where it only brings other clips.
     data = complete(data, ("train",) if other else SPLITS)
     tested = complete(tested, ("test",)) if other else data
     one_label = {clip.id: clip.labels[0] for clip in (other or library).clips("array_length(labels) = 1")}

@@ -128,6 +128,7 @@ def estimate(values: Sequence[float]) -> SeedEstimate:
         return SeedEstimate(mean, math.nan, math.nan, 1)
     from scipy import stats
 
+    # Student's t: three seeds say little about their own spread.
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
     return SeedEstimate(mean, mean - half, mean + half, len(x))
 
