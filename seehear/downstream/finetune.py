@@ -79,7 +79,10 @@ def finetune(
     if distributed.rank() != 0:
         return None
     made.eval()
-    _save(folder, made, InputSpec(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
+    inputs = InputSpec(raw=raw, windows=settings.windows, crops=settings.crops)
+    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
+    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
+    save_model(folder / "model", made, facts, card=_card(made, label, result))
     if tested is None:
         return None
     measured = _measured(made, tested, settings, label)
@@ -145,12 +148,6 @@ def _noted(model: Pretrained, library: LibraryTables, label: str, settings: Fine
         "shown": asdict(raw),
         "finetune": {name: getattr(settings, name) for name in names},
     }
-
-
-def _save(folder: Path, made: Classifier, inputs: InputSpec, result: TrainResult, label: str) -> None:
-    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
-    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
-    save_model(folder / "model", made, facts, card=_card(made, label, result))
 
 
 def _card(made: Classifier, label: str, result: TrainResult) -> str:

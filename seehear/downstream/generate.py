@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seehear.downstream.carrier import Placed, placed, to_encoder, to_pictures
-from seehear.downstream.painting import load_painter, picture_of
+from seehear.downstream.painting import Placed, load_painter, picture_of, placed, to_encoder, to_pictures
 from seehear.errors import DecodeError, SeehearError, check_range, require
 from seehear.library.tables import LibraryTables
 from seehear.media.files import AudioSpec, probe, read_window

@@ -15,9 +15,17 @@ from seehear import errors
 from seehear.cli import main
 from seehear.demo import MEDIA
 from seehear.downstream import generate as pipelines
-from seehear.downstream.carrier import Carrier, Placed, placed, to_encoder, to_pictures
 from seehear.downstream.generate import GenerateOptions, generate
-from seehear.downstream.painting import PainterOptions, TrainingPictures, learn_painter
+from seehear.downstream.painting import (
+    Carrier,
+    PainterOptions,
+    Placed,
+    TrainingPictures,
+    learn_painter,
+    placed,
+    to_encoder,
+    to_pictures,
+)
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded
 from seehear.inputs.latents import LatentData, load_latents
@@ -165,7 +173,7 @@ def linear_world(monkeypatch, clips=60):
     splits = np.array(["train", "train", "val"] * (clips // 3), dtype=object)
     arrays = {"video": z_NE @ w_ED + 3.0, "text": unit(rng.normal(size=(len(owner), 4)))}
     data = LatentData.from_arrays(arrays, owner={"text": owner}, splits=splits)
-    monkeypatch.setattr("seehear.downstream.carrier.load_latents", lambda library, *, encoders: data)
+    monkeypatch.setattr("seehear.downstream.painting.load_latents", lambda library, *, encoders: data)
     vectors = {"video": Embedded(z_NE, np.arange(clips)), "text": Embedded(arrays["text"], owner)}
     return Placed(data, [], vectors), z_NE, arrays["video"]
 
