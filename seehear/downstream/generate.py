@@ -182,6 +182,7 @@ def _draw_query(figure: Any, query: Mapping[str, str]) -> None:
             axis.imshow(picture_of(value, 0.0, end, _SHOWN))
         else:
             heard = read_window(value, 0.0, end, audio=AudioSpec(rate=_RATE)).waveform
+            # A few thousand samples: more than the width of the picture cannot be seen.
             axis.plot(np.zeros(1) if heard is None else heard[:: max(1, len(heard) // 4000)], linewidth=0.3)
 
 
@@ -259,6 +260,7 @@ def conditions(c_BD: Float[Tensor, "b d"], takes: set[str]) -> dict[str, Any]:
     """Arguments that condition a pipeline with these parameters on vectors."""
     for name in _PICTURE:
         if name in takes:
+            # Pipelines of picture vectors still want a text, which they do not read.
             words = {"prompt": [""] * len(c_BD)} if "prompt" in takes else {}
             return words | _with_nothing(name, c_BD, takes)
     c_B1D = c_BD[:, None]

@@ -53,6 +53,7 @@ def logits_of(
 def _head_logits(classifier: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n w c"]:
     """Logits of features in memory."""
     x = torch.from_numpy(views_NWD).flatten(0, 1).to(classifier.last.weight.device)
+    # In parts: the features of a large set do not fit on a device at once.
     logits = torch.cat([classifier.classify(some) for some in x.split(8192)])
     return logits.float().cpu().numpy().reshape(*views_NWD.shape[:2], -1)
 
@@ -142,6 +143,7 @@ def of_views(made: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[n
     """Mean probabilities over the views of each clip."""
     logits_NWC = _head_logits(made, views_NWD.astype(np.float32))
     if made.config.several:
+        # Probabilities before the mean: one view that is sure does not outweigh the others without bound.
         return (1 / (1 + np.exp(-logits_NWC))).mean(axis=1)
     n, w, c = logits_NWC.shape
     return probabilities(logits_NWC.reshape(n * w, c)).reshape(n, w, c).mean(axis=1)

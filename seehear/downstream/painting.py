@@ -110,6 +110,7 @@ class TrainingPictures:
 
     def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
         generator = torch.Generator().manual_seed(seed_of(seed, "told by", epoch))
+        # For all clips, whatever the batch: a resumed run draws the same.
         whether, which = torch.rand(2, len(self), generator=generator)[:, indices]
         count, vectors_BE = self.count[indices], self.vectors[indices]
         other = (whether < self.share) & (count > 0)
@@ -303,6 +304,7 @@ def to_encoder(known: Placed, library: LibraryTables, name: str) -> Carrier:
     others = {m: [e["name"] for e in known.data.encoders[m]] for m in known.data.modalities}
     latents = load_latents(library, encoders={**others, modality: [name]})
     own = known.vectors[modality].one_each()
+    # Clips that have both: those the run embedded and those the encoder has latents of.
     clips = np.intersect1d(own.owner, latents.owner(modality).numpy())
     x_NE = own.vectors[np.searchsorted(own.owner, clips)]
     y_ND = latents.one_each(modality)[clips]

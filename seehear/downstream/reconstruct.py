@@ -207,6 +207,7 @@ def _rows(shots: _Shots) -> dict[str, np.ndarray]:
     if shots.original.ndim == 2:
         seen: np.ndarray = np.ma.masked_array(shots.original, shots.hidden)
     else:
+        # The mask as an alpha channel: hidden pixels show the grey behind them.
         seen = np.concatenate([shots.original, ~shots.hidden[..., None]], axis=-1)
     rows = {"original": shots.original, "seen": seen}
     if shots.lent is not None:

@@ -148,6 +148,7 @@ def compare(a: np.ndarray, b: np.ndarray, groups: Groups, *, draws: int = DRAWS,
     )
     # The tolerance counts sums that are equal but for rounding, such as the observed signs themselves.
     extreme = np.count_nonzero(np.abs(flipped) >= np.abs(sums_G1.sum()) * (1 - 1e-9))
+    # The observed signs count as one of the draws, so that p is never 0.
     return Comparison(float(gain.mean()), low, high, (extreme + 1) / (draws + 1), len(sizes_G))
 
 
@@ -179,6 +180,7 @@ def _draws(num_groups: int, draws: int, seed: int, rows: int = 0, at_once: int =
     """Number of times each group was drawn, in blocks of draws: (R, G)."""
     rng = np.random.default_rng([seed, 0])
     chunk = max(1, at_once // max(num_groups, rows))
+    # In blocks, so that many draws of many groups fit into memory.
     for at in range(0, draws, chunk):
         yield rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=min(chunk, draws - at))
 

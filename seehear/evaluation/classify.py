@@ -104,6 +104,7 @@ def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (
         # A cosine is in [-1, 1]: no vote is negative.
         weight = np.take_along_axis(similarity_QN, nearest, axis=1) + 1.0
         scores_QC = np.zeros((len(queries), len(classes)))
+        # Not `+=`: a class may occur several times among the neighbours, and each vote counts.
         np.add.at(scores_QC, (np.arange(len(queries))[:, None], class_N[nearest]), weight)
         return scores_QC
 
@@ -178,6 +179,7 @@ def _probe(
 
         def scores(x: np.ndarray) -> np.ndarray:
             decided = model.decision_function(scaler.transform(x))
+            # scikit-learn gives one column for two classes.
             return decided if decided.ndim == 2 else np.stack([np.zeros_like(decided), decided], axis=1)
 
         return scores
@@ -207,6 +209,7 @@ def _tuned(
 
     names, truth = np.asarray(classes), np.asarray(val.labels)
     accuracy = {key: float(np.mean(names[scores(m, val.vectors).argmax(1)] == truth)) for key, m in models.items()}
+    # The first of equals: the strongest regularisation, the fewest neighbours.
     best = max(accuracy, key=lambda key: accuracy[key])
     chosen = {setting: best, "validation_top1": accuracy[best]}
     return by_scores(scores(models[best], test.vectors), test.labels, classes, chosen=chosen)

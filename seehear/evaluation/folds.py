@@ -117,7 +117,7 @@ def probe_folds(
         chosen = probe(train, val, val).chosen
         what = next(iter(set(chosen) & set(_SETTING)))
         value = chosen[what] if what == "C" else int(chosen[what])
-        # As in the published protocols: what chose the setting learns, too.
+        # The rows that chose the setting learn, too, as in the published protocols.
         whole = part(np.concatenate([fold.train, fold.val]), learned)
         found[fold.name] = replace(probe(whole, val, test, **{_SETTING[what]: (value,)}), chosen=chosen)
     table = {name: [one.metrics[name] for one in found.values()] for name in next(iter(found.values())).metrics}

@@ -39,7 +39,7 @@ class MTEBModel:
             loader=None,
             name=self.name,
             revision=self.space.fingerprint,
-            # Those of the space; its encoders are models of their own.
+            # Parameters of the space alone: its encoders are models of their own.
             n_parameters=sum(p.numel() for p in weights),
             memory_usage_mb=sum(p.numel() * p.element_size() for p in weights) / 2**20,
             embed_dim=self.space.dim,

@@ -41,11 +41,13 @@ def multilabel(
     if scores_NC.shape != truth_NC.shape or scores_NC.shape[1] != len(classes):
         shapes = f"{scores_NC.shape}, {truth_NC.shape} and {len(classes)} classes"
         raise ValueError(f"scores and truth must be (items, classes); got {shapes}")
+    # A class that all items have, or none, has neither precision nor AUC.
     usable = usable_classes(truth_NC)
     if not len(usable):
         raise ValueError("no class has both an item that has it and one that has not")
     precision = np.array([average_precision(scores_NC[:, c], truth_NC[:, c]) for c in usable])
     area = np.array([auc(scores_NC[:, c], truth_NC[:, c]) for c in usable])
+    # The mean of d', not the d' of the mean AUC, which is smaller.
     distance = np.mean([d_prime(a) for a in area])
     metrics = {"mAP": float(precision.mean()), "AUC": float(area.mean()), "d'": float(distance)}
     chance = {"mAP": float(truth_NC[:, usable].mean()), "AUC": 0.5, "d'": 0.0}

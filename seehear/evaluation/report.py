@@ -64,6 +64,7 @@ class EvaluationReport:
         folder.mkdir(parents=True, exist_ok=True)
         # A folder in its place is left alone, and the numbers are written all the same.
         if (folder / HTML_NAME).is_file():
+            # A page of older numbers would contradict the new ones.
             (folder / HTML_NAME).unlink()
         arrays: dict[str, np.ndarray] = {}
         for result in self.results:
@@ -90,6 +91,7 @@ class EvaluationReport:
         if not (folder / JSON_NAME).is_file():
             raise SeehearError(f"{folder} has no {JSON_NAME}: run 'seehear evaluate {folder}' first")
         plain = read_json(folder / JSON_NAME, "evaluate again")
+        # Before anything else is read: fields of another format mean something else.
         if plain.get("format") != FORMAT:
             raise SeehearError(f"{folder / JSON_NAME} is not of format {FORMAT}: evaluate again with this seehear")
         try:
@@ -163,6 +165,7 @@ def provenance(command: str = "") -> dict[str, Any]:
     for name in ("seehear", "torch", "numpy", "scikit-learn", "lancedb", "transformers"):
         try:
             packages[name] = metadata.version(name)
+        # Optional packages may be missing, and seehear may run from a copy of its source.
         except metadata.PackageNotFoundError:
             continue
     versions = {"python": platform.python_version(), **packages}

@@ -87,7 +87,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) 
                     found = retrieval(query.vectors, known.vectors, query.owner, known.owner)
                     scores[share] = found.metrics["MRR"]
             if scores:
-                # Of equal weights the one nearest to the plain mean.
+                # Ties go to the weight nearest to the plain mean.
                 best = max(scores, key=lambda share: (scores[share], -abs(share - 0.5)))
                 query = fuse([embeddings[m] for m in pair], (best, 1 - best))
                 details = {"weights": {m: w for m, w in zip(pair, (best, 1 - best), strict=True)}}
@@ -124,6 +124,7 @@ def retrieval_result(
     """Result of a retrieval with bootstrap intervals."""
     groups = clips.groups[query.owner[found.rows]]
     bounds = intervals(found.per_query, groups, seed=clips.seed)
+    # Means over queries are named by what they are the mean of.
     bounds |= {"mAP": bounds.pop("AP"), "mean_rank": bounds.pop("rank")}
     bounds["median_rank"] = median_interval(found.ranks, groups, seed=clips.seed)
     counts = {"queries": found.queries, "gallery": found.gallery, "groups": len(set(groups.tolist()))}
@@ -179,6 +180,7 @@ def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResul
             chance={"AUC": 0.5, "AUC within": 0.5, "d'": 0.0},
             intervals=bounds,
             counts={"queries": len(found.rows), "gallery": len(gallery.owner), "groups": len(set(groups.tolist()))},
+            # Not 'AUC within': it is NaN for many queries, which no paired comparison can use.
             per_query={"AUC": found.per_query["AUC"]},
             keys=_keys(clips.ids, query.owner)[found.rows],
             groups=groups,
@@ -269,6 +271,7 @@ def multilabel_result(
 
 def _keys(ids: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """Name of each row: the clip's id, with the number of the row from the second row of a clip on."""
+    # Owners ascend: the difference to the first row of the clip.
     within = np.arange(len(owner)) - np.searchsorted(owner, owner)
     names = zip(ids[owner].tolist(), within.tolist(), strict=True)
     return np.array([f"{name}|{n}" if n else name for name, n in names], dtype=str)

@@ -92,6 +92,7 @@ def _standing(results: Sequence[TaskResult], asked: Sequence[TaskResult], metric
                 name = f"{_people(other.model)} ({percent(other.metrics[metric])})"
                 found.setdefault(_compared(result, other, metric), []).append(name)
         if found:
+            # Bad news first.
             order = sorted(found, key=_STANDINGS.index)
             doubts = {"is ahead of": ", which may be chance"}
             parts = [f"{how} {' and '.join(found[how])}{doubts.get(how, '')}" for how in order]

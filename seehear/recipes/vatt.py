@@ -133,7 +133,7 @@ def tiny() -> Run[MediaConfig, VATTConfig]:
                 crop=(0.8, 1.0),
                 aspect=(0.95, 1.05),
                 jitter=0.0,
-                # What moves, enlarged: lips are a small part of what a talking head looks like.
+                # Lips are a small part of a talking head: only motion is shown, enlarged.
                 motion=3.0,
                 noise=0.0,
                 contexts=1,

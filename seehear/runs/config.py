@@ -185,6 +185,7 @@ class LatentInputs(Inputs):
             raise SeehearError("a recipe that binds needs a library: arrays do not say which encoder's space is kept")
         clips: LatentData = self.train.by_text() if config.per_text else self.train
         learned = clips if self.contexts is None else self.contexts
+        # Latents are small: on the device, a batch is one index of a tensor.
         return learned.to(device) if config.resident else learned
 
     def vectors(self, model: Method, clips: LatentData) -> Vectors:
@@ -231,6 +232,7 @@ class MediaConfig(DataConfig):
         """Loads the modalities that the library has, with a vocabulary of its training texts."""
         clips = library.clips(self.where)
         asked = [m for m in self.raw.modalities if m in method.modalities]
+        # A library may lack a modality that the recipe could read: the run does without.
         has = {m: any(learned_texts(clip) if m == "text" else clip.has(m) for clip in clips) for m in asked}
         raw = replace(self.raw, modalities=tuple(m for m in asked if has[m]))
         words = self.words_of(library) if "text" in raw.modalities else None

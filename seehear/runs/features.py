@@ -34,6 +34,7 @@ def features_of(
     """float32 features of every clip in the views of `media.views(...)`: a row a window and crop, for sound a row a
     window; NaN where the tower's input is absent or unreadable. `towers`: by default those of the media. About
     `batch_size` views at a time, those of a clip together, on the model's device."""
+    # Texts have no views: `clip_features` encodes the middle sentence.
     towers = tuple(towers) or tuple(m for m in media.modalities if m != "text")
     check_towers(towers, media.modalities)
     windows, crops = media.windows, media.crops
@@ -48,6 +49,7 @@ def features_of(
                 part = batch if "video" in tower else {k: x[::crops] for k, x in batch.items()}
                 with torch.no_grad(), autocast(precision, device):
                     has_B = torch.stack([part[f"has_{m}"] for m in modalities_of(tower)]).all(dim=0)
+                    # NaN, not zeros: a probe must see that a clip was not read.
                     x_BD = tower_features(method, tower, part).masked_fill(~has_B[:, None], torch.nan)
                 x_NWD = x_BD.unflatten(0, (-1, views if "video" in tower else windows))
                 parts.setdefault(tower, []).append(x_NWD.float().cpu().numpy())

@@ -220,6 +220,7 @@ class Prepared:
 
 def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) -> Prepared:
     """Model, data and validation of a run. `scored`: most validation clips to score; by default as the run sets it."""
+    # First: batch sizes decide how many steps there are.
     run = run.method.scheduled(run)
     if (clips := len(inputs.train)) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {clips}")
@@ -240,7 +241,7 @@ def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) ->
 def build(inputs: Inputs, run: Run[Any, Any]) -> Method:
     """The run's model before training."""
     sizes, config = run.train.batch_size, run.method
-    # What must fit into a batch, such as the clusters of MCN, must fit into the smallest one.
+    # MCN, whose clusters are limited by a batch, must get along with the smallest one.
     smallest = sizes if isinstance(sizes, int) else min(sizes)
     made: Method = presets(config.name).build(config, inputs, seed=run.train.seed, batch_size=smallest)
     return made

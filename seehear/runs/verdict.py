@@ -179,12 +179,14 @@ def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndar
                   tuple(d for d in trained if d in found - known.keys()))
         for name, known in rivals.items()
     ]  # fmt: skip
+    # By the lead over the directions that a rival knows: its score alone may be of easier ones.
     rest.sort(key=lambda s: -s.lead)
     pairs = rivals[rest[0].name].values()
     own, clips = flat_scores({str(n): mine for n, (mine, _) in enumerate(pairs)})
     theirs, _ = flat_scores({str(n): other for n, (_, other) in enumerate(pairs)})
     clips_all = np.unique(np.concatenate([s.clips for s in trained.values()]))
     asked = {direction: len(scores.clips) for direction, scores in trained.items()}
+    # By recording: clips of one are not independent, and an interval over clips would be too narrow.
     gain = compare(theirs, own, groups[clips])
     return Verdict(standings=(ours, *rest), clips=len(clips_all), asked=asked, gain=gain)
 
@@ -284,6 +286,7 @@ def closed_form_scores(library: LibraryTables, where: str | None, ids: np.ndarra
 def _scores_on(model: Method, data: LatentData, ids: np.ndarray) -> Directions:
     """Scores on the clips with these ids, numbered in the order of `ids`."""
     number = {clip: n for n, clip in enumerate(ids.tolist())}
+    # The same clips for every rival, those that training is scored by.
     data = data.take(np.array([clip in number for clip in data.ids.tolist()], dtype=bool))
     at = np.array([number[clip] for clip in data.ids.tolist()], np.int64)
     vectors = {}

@@ -41,6 +41,7 @@ _DOWNLOAD_SECONDS = 60.0
 def is_one(inputs: Any) -> bool:
     """True for a single item, False for a list or another iterable of items."""
     if isinstance(inputs, np.ndarray):
+        # An array of strings or objects is a list of items; one of numbers is a picture or a sound.
         return inputs.ndim == 0 or inputs.dtype.kind not in "UO"
     single = isinstance(inputs, str | Mapping | os.PathLike) or hasattr(inputs, "convert") or hasattr(inputs, "ndim")
     return single or not isinstance(inputs, Iterable)

@@ -94,6 +94,7 @@ class SpaceModel:
         from seehear.library.encode import encode_library
 
         clips = library.clips() if self._towers else []
+        # A tower without any clip would make an empty table.
         if towers := [tower for m, tower in self._towers.items() if any(clip.has(m) for clip in clips)]:
             encode_library(library, towers)
 

@@ -115,6 +115,7 @@ def _write(graph: Graph, path: Path, output: str) -> dict[str, Any]:
     got = session.run(None, {name: x.cpu().numpy() for name, x in checked.items()})[0]
     difference = float(abs(got - wanted).max() / abs(wanted).max())
     if difference > _CLOSE:
+        # A graph that computes something else must not be left behind.
         path.unlink()
         raise SeehearError(f"{path.name} gives other numbers than torch does (by {difference:.1e}): report this")
     for file in graph.files:

@@ -219,6 +219,7 @@ class Tower(Encoder):
     def __init__(self, method: Method, modality: Modality, inputs: InputSpec, *, model: str):
         """`model`: fingerprint of the whole model."""
         self.method, self.modality, self.inputs = method, modality, inputs
+        # The whole model: towers share weights, and their latents lie in one space.
         self.fingerprint = fingerprint(model=model, modality=modality)
         self.name = f"{method.name}-{model[:8]}.{modality}"
         self.windows = 1 if modality == "text" else inputs.windows * (inputs.crops if modality == "video" else 1)

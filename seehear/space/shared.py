@@ -180,6 +180,7 @@ class SharedSpace(SpaceModel):
         if normalize_embeddings and truncate_dim:
             vectors_NE = unit(vectors_NE)
         vectors: Any = quantized(vectors_NE, precision)
+        # Torch is imported only where a tensor is wanted.
         if convert_to_tensor or not convert_to_numpy:
             import torch
 
@@ -275,7 +276,7 @@ def download(address: str, revision: str | None) -> Path:
     except hub.errors.RevisionNotFoundError as error:
         raise SeehearError(f"{address} has no revision {revision!r} on the hub") from error
     except Exception as error:
-        # Those of its network library, which changes with its version.
+        # The hub raises errors of its network library, which changes with its version.
         raise hub_unreachable(address, error, "train it, or try again with a network") from error
 
 
@@ -295,6 +296,6 @@ def upload(
                 repo_id=repo_id, folder_path=folder, commit_message=message, revision=revision, ignore_patterns=[".*"]
             )
         except Exception as error:
-            # Those of its network library, as above.
+            # Errors of the network library, as above.
             raise SeehearError(f"{repo_id} cannot be written on the hub: {error}") from error
     return str(made.commit_url)

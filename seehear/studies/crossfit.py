@@ -43,6 +43,7 @@ def cross_fitted(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, seed
     x_ND, y_NE = _leading(x_ND), _leading(y_NE)
     for fold in range(int(fold_N.max()) + 1):
         rows = np.flatnonzero(fold_N == fold)
+        # The next fold chooses the shrinkage, so that every fold is used once for each.
         validation = np.flatnonzero(fold_N == (fold + 1) % (fold_N.max() + 1))
         train = np.setdiff1d(np.arange(len(fold_N)), np.concatenate([rows, validation]))[:_MOST]
         fitted = linear.moments(_both(x_ND, y_NE, train))
@@ -55,6 +56,7 @@ def _leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
     """Rows standardised in every dimension, projected to at most 256 principal components."""
     x_ND = (x_ND - x_ND.mean(axis=0)).astype(np.float64)
     deviation_D = x_ND.std(axis=0)
+    # A constant dimension stays zero.
     x_ND /= np.where(deviation_D > 0, deviation_D, 1.0)
     if min(x_ND.shape) <= _COMPONENTS:
         return x_ND
@@ -93,6 +95,7 @@ def agreement(data: LatentData, *, seed: int = 0) -> Float[np.ndarray, " n"]:
         if len(rows):
             x, y, groups = data.one_each(p)[rows], data.one_each(q)[rows], data.groups.numpy()[rows]
             for part in cross_fitted(x, y, groups, seed=seed):
+                # Some clips are near to everything: that is popularity, not agreement.
                 usual = (part.x @ part.y.mean(axis=0) + part.y @ part.x.mean(axis=0)) / 2
                 own_N[rows[part.rows]] = np.vecdot(part.x, part.y) - usual
     known = np.isfinite(scores)

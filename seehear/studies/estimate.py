@@ -144,6 +144,7 @@ class _Estimating:
         clips = left / self.tried.per_row
         steps = max(1, min(steps, max(_FEWEST_STEPS, int(clips / self.full))))
         rows = min(self.full, int(clips / steps))
+        # A larger batch than fits would end the process, and with it the estimate.
         while rows > self.rows and self._bytes(rows) > _SPARE * self.now.free_bytes:
             rows //= 2
         # Whole multiples of `self.rows`: some methods need their clips in groups.
@@ -164,6 +165,7 @@ class _Estimating:
         job, began = self.job, time.monotonic()
         assert job.score is not None
         job.score(job.method)
+        # The start is evaluated, too.
         evaluations = job.run.train.evaluations + 1 if job.run.train.evaluations else 0
         times = evaluations * min(job.validation, job.run.data.validate_at_most) / max(1, job.scored)
         self.now = replace(self.now, seconds=self.now.seconds + times * (time.monotonic() - began))
@@ -173,6 +175,7 @@ class _Estimating:
         """Training settings for batches of `rows` clips, with gradient caching if the run has it."""
         micro = self.run.train.micro_batch
         if micro is not None and micro < self.full:
+            # Two micro-batches at least: the second encoding is a part of the cost.
             micro = max(1, min(micro, rows // 2))
         return replace(self.run.train, batch_size=rows, micro_batch=micro)
 

@@ -78,6 +78,7 @@ def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) ->
     """The study of latents in memory."""
     check_held_out(data)
     rows = training_rows(data)
+    # Halved, not evenly spaced: recall grows with the logarithm of their number.
     halved = (len(rows) // 2**i for i in reversed(range(6)))
     sizes = tuple(sorted(options.sizes)) or tuple(size for size in halved if size >= _SMALLEST)
     if len(sizes) < FEWEST or sizes[-1] > len(rows):
@@ -124,6 +125,7 @@ def nested(data: LatentData, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
     groups = data.groups.numpy()[rows]
     names, count = np.unique(groups, return_counts=True)
     order = np.random.default_rng(seed_of(seed, "order of recordings")).permutation(len(names))
+    # Whole recordings: clips of one are alike, and half of it would be told by the other half.
     enough = int(np.searchsorted(np.cumsum(count[order]), n)) + 1
     return rows[np.isin(groups, names[order[:enough]])]
 
@@ -138,6 +140,7 @@ def _forecasts(
     for times in (2, _TIMES):
         found[f"times {times}"] = asdict(whole.at(times * largest))
         found[f"gain of times {times}"] = asdict(whole.gain(largest, times * largest))
+    # At least a factor of two: nearer sizes would flatter the forecast.
     back = [n for n, _ in points if n <= largest / 2]
     if len(back) >= FEWEST:
         told = fit_curve(points[: len(back)], values[: len(back)]).at(largest)
@@ -247,6 +250,7 @@ class _LearningCurve:
 
 
 def _forecast(pairs: float, values: Sequence[np.ndarray]) -> Forecast:
+    # The median: one of the redrawn curves may run away.
     low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
     return Forecast(float(pairs), float(middle), float(low), float(high))
 
@@ -305,9 +309,11 @@ def fit_curve(
     pooled = math.sqrt(float(np.mean(deviations))) if deviations else 0.02
     noise = np.array([max(_CERTAIN, pooled / math.sqrt(len(own))) for own in values])
     best = min(misfits.values())
+    # A family that fits clearly worse says nothing about larger sizes.
     kept = [name for name, misfit in misfits.items() if misfit <= _WORSE * max(best, noise.max(), _CERTAIN)]
     spread = np.sqrt(noise**2 + best**2)
     rng = np.random.default_rng(seed)
+    # Noise of both kinds: what seeds change, and what no family can fit.
     redrawn = y + spread * rng.standard_normal((_DRAWS, len(y)))
     curves = tuple((name, _fitted(_FAMILIES[name], x, own, fits[name])) for name in kept for own in redrawn)
     return _LearningCurve(curves, tuple(kept), best)

@@ -135,9 +135,11 @@ def _study(
     rows, runs = designs(modalities), {name: latents_run(name) for name in options.methods}
     cells: list[Cell] = [{"method": CLOSED, "design": d.name, "seed": 0} for d in rows if d.plain]
     for name, run in runs.items():
+        # Seeds of a row together: a stopped study has complete rows.
         able = [d.name for d in rows if possible(d, run)]
         cells += [{"method": name, "design": d, "seed": s} for d in able for s in range(options.seeds)]
     if options.test_on:
+        # Named after the other library, so that several tests can share one folder.
         cells = [{**cell, "tested on": options.test_on} for cell in cells]
     read = [(own.trained, own.tested) for own in inputs.values() if own.trained and own.tested]
     # Facts are those of the method with the most modalities.

@@ -139,6 +139,7 @@ def _questions(rows: Sequence[Design]) -> Iterator[tuple[str, str, str, str]]:
     full, best = _full(rows), _best(_full(rows))
     for pair in [d for d in rows if d.plain][:-1]:
         p, q = pair.modalities
+        # The first two alone: what is asked is whether the third one helps them.
         for direction in (f"{p}->{q}", f"{q}->{p}"):
             yield "Does a third modality help the first two?", f"{direction} R@10", full.name, pair.name
     for row in rows:
@@ -214,6 +215,7 @@ def designs(modalities: Sequence[Modality]) -> list[Design]:
     full = rows[-1]
     if len(ordered) > 2:
         for pair in full.pairs:
+            # Two modalities have one pair: without it there is nothing to train.
             rest = tuple(p for p in full.pairs if p != pair)
             rows.append(replace(full, name=f"{full.name}, no {name_of(pair, '-')}", pairs=rest))
     rows += [

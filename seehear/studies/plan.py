@@ -149,6 +149,7 @@ def _server(stop: StopRequest) -> Any:
     if _NO_SEMAPHORES not in sys.warnoptions:
         sys.warnoptions.append(_NO_SEMAPHORES)
     server = multiprocessing.get_context("forkserver")
+    # A fork of a process without threads is safe, and starts with everything imported.
     server.set_forkserver_preload(list(_IMPORTED))
     first = server.Process(target=set_quiet, args=(True,))
     first.start()
@@ -180,6 +181,7 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
         # The process is done.
         pass
     finally:
+        # A process that has sent its last estimate gets time to end by itself: its exit status says why.
         child.join(0 if stop or time.monotonic() > until else 5)
         ended = child.exitcode
         child.kill()
@@ -187,6 +189,7 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
         ours.close()
     if best.why_not or best.how:
         return best
+    # By a signal: without one of ours, that is the system's, short of memory.
     if ended is not None and ended < 0:
         return replace(best, why_not="its process was killed, most likely for lack of memory")
     if ended:

@@ -92,6 +92,7 @@ def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -
     if options.by == "random":
         return rng.permutation(rows)[:k]
     if options.by == "quality":
+        # A stable sort: clips of equal agreement stay in the order of the data.
         scores = agreement(data.take(rows), seed=options.seed)
         return rows[np.argsort(-scores, kind="stable")[:k]]
     if options.by != "kdpp":
@@ -109,7 +110,6 @@ def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -
             f"{k:,} clips are asked for, there are {len(pool):,} candidates: raise --pool, or ask for fewer"
         )
     width = sum(data.widths[modality])
-    # float32: the latents, their unit copies, and k numbers a row.
     if (size := 4 * len(pool) * (2 * width + k)) > 64 * _GIB:
         raise SeehearError(f"a k-DPP of {k:,} among {len(pool):,} takes {size / _GIB:.0f} GiB: lower --pool or --clips")
     chosen = pool[greedy_kdpp(data.take(pool).one_each(modality), k).chosen]

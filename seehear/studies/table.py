@@ -175,6 +175,7 @@ class Study:
 
     def save(self) -> None:
         """Writes `study.json` (tables, cells, shared facts, versions) and `table.md` (tables and sentences)."""
+        # Nothing was measured: a table of nothing would look like a result.
         if all(result.error for result in self.results):
             first = self.results[0].error if self.results else "none"
             raise SeehearError(f"{self.folder}: no cell could be measured, the first: {first}")
@@ -240,6 +241,7 @@ def save_figure(stem: str | Path, draw: Callable[[Any], None], *, size: tuple[fl
     matplotlib, figures = require("matplotlib", "studies"), require("matplotlib.figure", "studies")
     paths = [Path(f"{stem}{ending}") for ending in (".png", ".svg", ".pdf")]
     with matplotlib.rc_context(_STYLE):
+        # Not pyplot: it keeps figures, and needs a display on some systems.
         figure = figures.Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
         for path in paths:

@@ -231,6 +231,7 @@ def save_model(
     """Saves a model folder atomically. `extra`: more of config.json: `encoders`, metrics, sizes of the data. `card`:
     replaces the model card of a space. `files`: text by file name, written beside the model."""
     folder = Path(folder)
+    # Beside the target, so that the rename stays within one file system.
     part = folder / ".part" if folder.is_dir() else folder.with_name(f".{folder.name}.part")
     # A kill may have left a part.
     shutil.rmtree(part, ignore_errors=True)

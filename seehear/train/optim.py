@@ -91,7 +91,7 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
     if config.schedule in ("cosine", "quarter_cosine"):
         fallen = (progress - warm) / max(1 - warm, 1e-12)
     elif config.schedule == "epoch_cosine":
-        # As in released FuseMix: the rate falls once an epoch, not once a step.
+        # The rate falls once an epoch, not once a step, as in released FuseMix.
         fallen = place.epoch / loader.epochs
     if config.schedule == "quarter_cosine":
         height = math.cos(0.5 * math.pi * fallen)

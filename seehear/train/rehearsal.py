@@ -78,6 +78,7 @@ def rehearse(
             began = time.monotonic()
             rng, moment = _randomness(method, batch, config, step), max(0.0, step - 0.5) / steps
             with torch.no_grad():
+                # The schedule of a masking ratio moves with the run: its moments are spread over the steps.
                 method.before_step(moment)
             out = gradients(method, batch, progress=moment, rng=rng, how=how)
             asked = time.monotonic()
@@ -144,9 +145,10 @@ def available_bytes(device: torch.device) -> int:
         import psutil
 
         return psutil.virtual_memory().available + psutil.Process().memory_info().rss
-    # What is free counts the cache of files, which the system gives back; MemFree would not.
+    # MemAvailable counts the cache of files, which the system gives back; MemFree does not.
     free = _field(_MEMINFO, "MemAvailable") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free += _field(_STATUS, "VmRSS")
+    # A container may allow less than the machine has.
     limits = (path.read_text(encoding="utf-8").strip() for path in _LIMITS if path.exists())
     return min([free, *(int(text) for text in limits if text.isdigit())])
 
