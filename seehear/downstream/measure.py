@@ -120,7 +120,7 @@ def lrc_probe(
         Marked(np.asarray(p.vectors), truth_of([[own] for own in p.labels], classes)) for p in (train, val)
     )
     made, best, score = _fitted(marked, known, classes, steps=steps, seed=seed, several=False)
-    found = of_views(made, _views(test.vectors))
+    found = _of_views(made, _views(test.vectors))
     return by_scores(found, test.labels, classes, chosen={"steps": best, "validation_top1": score})
 
 
@@ -136,10 +136,10 @@ def lrc_scores(
     """The same with several labels a clip: probabilities of the test clips, and the choice by validation mAP. `val` may
     have several views of a clip, (N, W, D)."""
     made, best, score = _fitted(train, val, classes, steps=steps, seed=seed, several=True)
-    return of_views(made, test_NWD), {"steps": best, "validation_mAP": score}
+    return _of_views(made, test_NWD), {"steps": best, "validation_mAP": score}
 
 
-def of_views(made: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n c"]:
+def _of_views(made: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n c"]:
     """Mean probabilities over the views of each clip."""
     logits_NWC = _head_logits(made, views_NWD.astype(np.float32))
     if made.config.several:
@@ -179,7 +179,7 @@ def _fitted(
 
 @torch.no_grad()
 def _validate(method: Any, *, views: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    found = of_views(method, views)
+    found = _of_views(method, views)
     if method.config.several:
         return {"score": multilabel(found, truth, method.config.classes).metrics["mAP"]}
     return {"score": float(truth[np.arange(len(truth)), found.argmax(axis=1)].mean())}

@@ -145,7 +145,7 @@ def _questions(rows: Sequence[Design]) -> Iterator[tuple[str, str, str, str]]:
     for row in rows:
         if row.spaces == "joint" and len(row.pairs) < len(full.pairs) and row.modalities == full.modalities:
             gone = next(p for p in full.pairs if p not in row.pairs)
-            yield f"Does aligning {name_of(gone, '-')} help?", best, full.name, row.name
+            yield f"Does aligning {_name_of(gone, '-')} help?", best, full.name, row.name
     contrast = f"{full.name}, contrast only"
     yield "Does the whole loss help over contrast alone?", best, full.name, contrast
     yield "Do clusters help?", best, f"{full.name}, no reconstruction", contrast
@@ -208,7 +208,7 @@ def designs(modalities: Sequence[Modality]) -> list[Design]:
     """Rows for two or three modalities: subsets, then the full set without a pair, a term, or one joint space."""
     ordered = tuple(m for m in MODALITIES if m in modalities)
     rows = [
-        Design(name_of(some), some, tuple(combinations(some, 2)))
+        Design(_name_of(some), some, tuple(combinations(some, 2)))
         for size in range(2, len(ordered) + 1)
         for some in combinations(ordered, size)
     ]
@@ -217,7 +217,7 @@ def designs(modalities: Sequence[Modality]) -> list[Design]:
         for pair in full.pairs:
             # Two modalities have one pair: without it there is nothing to train.
             rest = tuple(p for p in full.pairs if p != pair)
-            rows.append(replace(full, name=f"{full.name}, no {name_of(pair, '-')}", pairs=rest))
+            rows.append(replace(full, name=f"{full.name}, no {_name_of(pair, '-')}", pairs=rest))
     rows += [
         replace(full, name=f"{full.name}, no clusters", clusters=False),
         replace(full, name=f"{full.name}, no reconstruction", reconstruction=False),
@@ -262,6 +262,6 @@ def run_of(design: Design, run: Run[Any, Any], *, of: int, seed: int) -> Run[Any
     return replace(run, method=replace(method, pairs=design.pairs, **terms), train=train)
 
 
-def name_of(modalities: Sequence[Modality], between: str = "+") -> str:
+def _name_of(modalities: Sequence[Modality], between: str = "+") -> str:
     """Initials: 'V+T'."""
     return between.join(m[0].upper() for m in modalities)
