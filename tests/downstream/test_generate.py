@@ -241,6 +241,7 @@ def kandinsky(folder, width):
     return folder
 
 
+@pytest.mark.slow
 def test_a_pipeline_from_a_folder_paints(world, tmp_path, capsys):
     folder, grid = kandinsky(tmp_path / "pipeline", WIDTH), tmp_path / "grid.png"
     words = ("--text", "a dog", "--pipeline", folder, "--condition", "efficientnet-lite0", "--size", 64)
