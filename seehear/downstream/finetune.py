@@ -112,6 +112,7 @@ def _data(
     model: Pretrained, library: LibraryTables, label: str, settings: FineTune
 ) -> tuple[str, dict[str, LabelledClips], bool]:
     """(tower, labelled clips with its modalities by split, whether some clip has several labels)"""
+    # A library without sound can still use the tower of pictures.
     there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
     tower = settings.tower or "+".join(there)
     check_towers((tower,), there)
@@ -193,6 +194,7 @@ class Pretrained:
         from seehear.space import load_method
 
         method, _, shown = load_method(run)
+        # A classifier has dropped what another tower would need.
         if isinstance(method, Classifier):
             raise SeehearError(f"{run} is a classifier already: name the run that it was made from")
         if shown is None:
@@ -246,6 +248,7 @@ def _settings(model: Pretrained, raw: RawConfig, settings: FineTune) -> Any:
     for name in changed:
         if name not in names:
             raise SeehearError(f"{model.method.name} has no {name}: leave that option out")
+    # The tower of words is left out, but the model is made whole to take the trained weights.
     words = getattr(config, "vocabulary", 2)
     return replace(config.reading(replace(raw, modalities=model.raw.modalities), vocabulary=words), **changed)
 

@@ -100,6 +100,7 @@ def labels_of(clip: Clip, name: str) -> tuple[str, ...]:
     """Labels of a clip: all for 'labels', the value of a column, or the rest of labels with prefix 'NAME=', 'NAME:'."""
     if name == ALL:
         return clip.labels
+    # A column of the user's own before a prefix of labels.
     if value := clip.meta.get(name, ""):
         return (value,)
     prefixes = tuple(name + sign for sign in _SIGNS)
@@ -175,6 +176,7 @@ class LabelledFeatures:
 
 def class_weights(numbers: Sequence[tuple[int, ...]], classes: int) -> Float[np.ndarray, " n"]:
     """Sampling weight of each clip: the sum over its labels of 1000 / (clips with the label + 0.01)."""
+    # Counted per label: a table of clips by classes would be large for AudioSet.
     count_C = np.bincount([c for own in numbers for c in own], minlength=classes)
     # The formula of AST's released code; its 0.01 keeps the weight of an empty class finite.
     weight_C = 1000.0 / (count_C + 0.01)
@@ -189,4 +191,5 @@ def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[T
         with np.errstate(divide="ignore"):
             first = np.argsort(rng.exponential(size=len(weights_N)) / weights_N, kind="stable")[:count]
         return torch.from_numpy(rng.permutation(first))
+    # More draws than clips with weight: some have to come twice.
     return torch.from_numpy(rng.choice(len(weights_N), size=count, p=weights_N / weights_N.sum()))

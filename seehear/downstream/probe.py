@@ -112,6 +112,7 @@ def probe(
         for tower, one in seen.items():
             results += _probed(one, tower, name, options)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
+    # JSON has no paths.
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
     about |= {"model_name": model.run, "options": plain}
     return EvaluationReport(split="test", results=tuple(_compared(results, model.method.name)), about=about)
@@ -135,6 +136,7 @@ def _check(clips: LabelledClips, options: ProbeOptions, library: LibraryTables) 
     if options.folds:
         if clips.several:
             raise SeehearError(f"{library.uri}: folds are for one label a clip, and clips have several {clips.name!r}")
+        # Before features are computed: a library without folds is refused at once.
         official_folds(clips.clips)
         return
     sizes = {name: len(part) for name, part in clips.parts().items()}

@@ -54,6 +54,7 @@ def embed_latents(
     """Vectors of all latents of the data, by modality of the space. Without `unit` they are those of the model's `raw`,
     of any length."""
     device = device_of(model)
+    # Raw vectors are for methods that compare by inner products, as MCN does.
     embed: Any = model.embed if unit else model.raw  # type: ignore[attr-defined]
     found = {}
     for m in data.modalities:
@@ -64,6 +65,7 @@ def embed_latents(
             for at in range(0, len(latents), _BATCH):
                 rows = latents[at : at + _BATCH].to(device).float()
                 vectors = embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
+                # A space need not hold every modality of the data.
                 if m in vectors:
                     parts.append(vectors[m].float().cpu().numpy())
         if parts:

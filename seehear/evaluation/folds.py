@@ -116,6 +116,7 @@ def probe_folds(
         # Validation in place of the test: the test rows are read once, by the chosen setting.
         chosen = probe(train, val, val).chosen
         what = next(iter(set(chosen) & set(_SETTING)))
+        # Neighbours and steps are counts.
         value = chosen[what] if what == "C" else int(chosen[what])
         # The rows that chose the setting learn, too, as in the published protocols.
         whole = part(np.concatenate([fold.train, fold.val]), learned)

@@ -36,6 +36,7 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
         higher_T = np.concatenate([[True], here_T[1:] > best_T[:-1]])
         came_KT[k] = np.maximum.accumulate(np.where(higher_T, np.arange(seconds), 0))
     chosen_K = np.zeros(steps, dtype=np.int64)
+    # Backwards from the last second: each step knows where the best path before it ended.
     end = seconds - 1
     for k in reversed(range(steps)):
         chosen_K[k] = came_KT[k, end]

@@ -34,6 +34,7 @@ class MTEBModel:
     def mteb_model_meta(self) -> Any:
         mteb = require("mteb", "mteb")
         weights = [*self.space.parameters()]
+        # MTEB wants every field; None is its word for unknown.
         unknown = ("release_date", "languages", "max_tokens", "public_training_code", "training_datasets")
         return mteb.models.ModelMeta(
             loader=None,
@@ -64,5 +65,6 @@ class MTEBModel:
         if not names:
             has = ", ".join(self.space.modalities)
             raise SeehearError(f"the task gives {', '.join(media) or 'no media'}, the space has {has}")
+        # MTEB gives columns, `encode` takes items.
         columns = (batch[name] for name in names)
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

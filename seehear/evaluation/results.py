@@ -59,7 +59,9 @@ class TaskResult:
         if not shared:
             return {}
         at_other, at = np.array(shared).T
+        # Results of another version may have other measures.
         names = [name for name in other.per_query if name in self.per_query]
+        # Recordings are resampled, as in the intervals of each result alone.
         groups = other.groups[at_other]
         return {n: compare(other.per_query[n][at_other], self.per_query[n][at], groups) for n in names}
 

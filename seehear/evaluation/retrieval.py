@@ -155,6 +155,7 @@ def _measure(
         if len(own) > 1:
             right_above[i, : len(own)], right[i, : len(own)] = _higher_and_equal(own, own)
     count = real.sum(axis=1)
+    # Positives are sorted by score: the first column is the best one.
     best = above[:, 0], block[:, 0], right[:, 0]
     gain = np.where(real, _discount_gain(above, block, discounts), 0.0).sum(axis=1)
     precision = np.where(real, _precision_sum(above, block, right, right_above, harmonic), 0.0).sum(axis=1)
@@ -201,6 +202,7 @@ def _positives(query_ids: Ids, gallery_ids: Ids) -> tuple[np.ndarray, np.ndarray
     starts = np.searchsorted(of_gallery[order], np.arange(len(number) + 1))
     sizes = np.where(of_query >= 0, np.diff(starts)[of_query] if len(number) else 0, 0)
     first = np.concatenate([[0], np.cumsum(sizes)])
+    # Position within the positives of a query, without a loop over queries.
     within = np.arange(first[-1]) - np.repeat(first[:-1], sizes)
     return first, order[np.repeat(starts[of_query], sizes) + within]
 

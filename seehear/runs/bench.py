@@ -133,6 +133,7 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
         test = part(bench.data, vectors, bench.options.split)
         yield from bench.results(name, test, bench.classes(bench.space, space))
         chosen_on = part(bench.data, vectors, "val")
+        # Beside the plain mean, which a weak modality spoils.
         yield from tasks.weighted(test, chosen_on, bench.clips(f"{name}, weighted"))
         if bench.options.corrections:
             yield from _corrected(bench, name, vectors)
@@ -150,6 +151,7 @@ def baseline_results(bench: Bench) -> Iterator[TaskResult]:
     locked = bench.space.locked if bench.space else ()
     for form in closed_forms(bench.data, locked=locked):
         results = bench.results(form.name, embed_latents(form, test), bench.classes(form))
+        # The settings were chosen on validation clips: a reader should see which.
         yield from (replace(r, details=r.details | settings(form)) for r in results)
     if bench.options.probes:
         # A sequence laid flat is no vector that a probe could read.

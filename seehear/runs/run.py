@@ -259,6 +259,7 @@ def _about(ready: Prepared, inputs: Inputs) -> str:
     for name, held in ready.method.spaces.items():
         spaces.append(f"{name} ({', '.join(held)})")
     parameters = sum(p.numel() for p in model.parameters())
+    # Contexts and rows by text make an epoch longer than its clips.
     rows = "" if len(ready.data) == ready.clips else f" ({len(ready.data):,} rows an epoch)"
     clips = f"{counted(ready.clips, 'clip')} to train on{rows}, {ready.validation:,} to validate"
     return f"{clips}; {inputs.about(model)}; {', '.join(spaces)}; {parameters:,} parameters"

@@ -82,6 +82,7 @@ class Items:
                 samples[m] = Sample(text=before + value)
             else:
                 path = self._file(kind, value, name)
+                # The whole file: only its header is read.
                 if end is None and kind != "image":
                     from seehear.media.files import probe
 
@@ -111,6 +112,7 @@ class Items:
             if "array" in item:
                 return {"audio" if "sampling_rate" in item else "video": item}
             return dict(item)
+        # A list of pictures is a film.
         if isinstance(item, Sequence):
             return {"video": item}
         if hasattr(item, "convert"):

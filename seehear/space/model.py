@@ -86,6 +86,7 @@ class SpaceModel:
         from seehear.encoders.weights import tensors_hash
 
         encoders = {m: [e["fingerprint"] for e in infos] for m, infos in sorted(self.encoders.items())}
+        # With the settings: the same weights under another temperature or pooling give other vectors.
         settings = {"method": self.method.name, "config": asdict(self.method.config), "space": self.space}
         return tensors_hash(self.method.state_dict(), about=json.dumps([settings, encoders], sort_keys=True))
 
@@ -145,6 +146,7 @@ class SpaceModel:
         self.device = pick_device(str(device))
         with self._working:
             self.method.to(self.device)
+            # Encoders that are loaded later are made on the new device.
             for encoder in self._loaded.values():
                 encoder.to(self.device)
         return self

@@ -60,12 +60,14 @@ class SharedSpace(SpaceModel):
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
         made = cls(method, config["encoders"], space=space, device=device, inputs=inputs)
         made._facts = {name: config[name] for name in ("metrics", "training", "verdict") if name in config}
+        # Read only when the space is saved: an evaluation may be newer than the model.
         made._evaluation = Path(folder) / "evaluation.json"
         if not made.encoders:
             raise SeehearError(
                 f"{model_folder(folder) / 'config.json'} names no encoders of the space {made.space!r}: copy the model "
                 "again, or train it on a library"
             )
+        # Latents of a tower name the model that made them.
         for tower in made._towers.values():
             tower.model = str(Path(folder).resolve())
         # Weights of others: their licence and their biases are not ours.

@@ -215,5 +215,6 @@ def _draw(axes: Any, *, predicted: Sequence[Result], points: Sequence[Point]) ->
     for name, mark in zip(PREDICTORS, figure.MARKS, strict=False):
         axes.plot([r.values[name] for r in rows], range(len(rows)), mark, label=name)
     axes.set_yticks(range(len(rows)), [f"{r.cell['first']} + {r.cell['second']}" for r in rows])
+    # The best pair on top.
     axes.invert_yaxis()
     axes.legend()

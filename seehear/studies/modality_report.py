@@ -113,6 +113,7 @@ def answers(found: Findings, rows: Sequence[Design]) -> Iterator[_StudyAnswer]:
                 sides = (f"{method}, {more}", f"{method}, {less}")
                 yield _StudyAnswer(question, measure, *sides, found.estimate(one, other))
     full = _full(rows)
+    # Every pair of methods once, on the full set of modalities.
     for k, less_method in enumerate(methods):
         for method in methods[k + 1 :]:
             one, other = (found.runs(name, full.name, _best(full)) for name in (method, less_method))

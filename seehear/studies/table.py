@@ -91,6 +91,7 @@ class Table:
         scale, digits = (100.0, 1) if self.percent else (1.0, 3)
         lines = [[*self.settings, *(f"{c}, %" if self.percent else c for c in self.columns)]]
         for row in self.rows:
+            # A t interval knows no bounds, a share has them.
             own = {c: e.within(0.0, 1.0) if self.percent else e for c, e in row.estimates.items()}
             cells = [own[c].shown(scale, digits) if c in own else "" for c in self.columns]
             lines.append([*(in_words(row.settings.get(name)) for name in self.settings), *cells])
@@ -153,6 +154,7 @@ def tabulate(
         names = measures or list(dict.fromkeys(name for r in own for name in r.values))
         values = {name: [r.values[name] for r in own if math.isfinite(r.values.get(name, math.nan))] for name in names}
         estimates = {name: estimate(found) for name, found in values.items() if found}
+        # The key is sorted; a table shows settings in the order of the study.
         order = [name for name in own[0].cell if name in json.loads(key)]
         settings = {name: own[0].cell[name] for name in order}
         rows.append(TableRow(settings, estimates, sum(bool(r.error) for r in own)))
@@ -282,6 +284,7 @@ def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lin
         axes.errorbar(at, means, yerr=bars, ls="-" if lines else "none", label=name or None, **style)
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{at:,.0f}" for at in places])
+    # Ticks at the sizes that were measured, and no others.
     axes.minorticks_off()
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -112,6 +112,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 @contextmanager
 def numerics(config: TrainConfig) -> Iterator[None]:
     """Sets the numerics of the process; the previous ones come back at the end."""
+    # Kept, as studies and tests train several runs in one process.
     matmul = torch.get_float32_matmul_precision()
     strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if config.fast_matmul:

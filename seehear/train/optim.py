@@ -230,6 +230,7 @@ def _full(tensor: Tensor) -> Tensor:
 
 def _cut_as(like: Tensor, tensor: Tensor) -> Tensor:
     """Returns a whole tensor, the same on all processes, sharded as `like` is."""
+    # Numbers without a dimension are whole on every process.
     if not is_sharded(like) or tensor.ndim == 0:
         return tensor
     from torch.distributed.tensor import distribute_tensor
@@ -259,6 +260,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], most: float, norm: Tensor
     # The constant is that of torch's clip_grads_with_norm_.
     scale = (most / (norm + 1e-6)).clamp(max=1.0)
     for gradient in (p.grad for p in parameters if p.grad is not None):
+        # The scale is the same everywhere: each process scales its own part.
         own = gradient.to_local() if is_sharded(gradient) else gradient  # type: ignore[attr-defined]
         own.mul_(scale)
 
