@@ -1,6 +1,7 @@
 """Runs of MAViL: what the paper says, and where the weights of a start come from."""
 
 import json
+import signal
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
-from seehear.progress import Interrupted, StopRequest
+from seehear.progress import Interrupted
 from seehear.recipes import mavil as recipes
 from seehear.runs.config import recipe
 from seehear.runs.run import train_run
@@ -159,7 +160,7 @@ def test_stage_two_is_resumed_in_the_round_it_was_stopped_in(rounds, tmp_path, m
     def stop_third(self, out, began, shown):
         steps.append(began)
         if len(steps) == 3:  # the first of the second round
-            self._interrupt(StopRequest())
+            signal.raise_signal(signal.SIGINT)
         return finish_step(self, out, began, shown)
 
     monkeypatch.setattr(loop._Run, "_finish_step", stop_third)
