@@ -48,8 +48,7 @@ from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.progress import hushed
 from seehear.recipes.fusemix import start_of
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import train_on, train_run
 from seehear.search.calibrate import background_phrases
 from seehear.space import SharedSpace

@@ -22,7 +22,7 @@ import numpy as np
 from common import write
 
 from seehear.evaluation.bootstrap import mean_interval
-from seehear.evaluation.protocol import Embedder, embed_latents
+from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.encode import encode_library
@@ -31,8 +31,7 @@ from seehear.library.tables import Clip, LibraryTables
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.runs.run import finish
 from seehear.space import SharedSpace
 from seehear.types import Modality

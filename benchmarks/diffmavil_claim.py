@@ -38,8 +38,7 @@ from seehear.nn.flops import count_flops
 from seehear.nn.masked import sincos
 from seehear.nn.random import Randomness
 from seehear.recipes import diffmavil
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run
 from seehear.train.optim import Computation, OptimConfig, gradients, optimizer_of
 from seehear.types import Batch, StepOutput
 

@@ -43,7 +43,7 @@ from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData
 from seehear.recipes.fusemix import base, start_of
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs
 from seehear.runs.run import train_on
 from seehear.space import SharedSpace
 from seehear.studies.grid import Cell, Result, cell_key, run_grid

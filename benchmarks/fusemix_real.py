@@ -36,8 +36,7 @@ from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData
 from seehear.recipes.fusemix import base, paper, start_of
 from seehear.runs.closed_forms import closed_forms
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, Run
 from seehear.runs.run import train_on
 from seehear.space import SharedSpace
 from seehear.studies.grid import Cell, Result, cell_key, run_grid

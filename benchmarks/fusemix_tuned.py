@@ -38,10 +38,9 @@ from seehear.evaluation.retrieval import retrieval
 from seehear.library.tables import LibraryTables
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix
-from seehear.recipes.fusemix import base, tuned
-from seehear.recipes.tuned import frozen_start
+from seehear.recipes.fusemix import base, frozen_start, tuned
 from seehear.runs.config import Run
-from seehear.runs.data import clip_features, placed
+from seehear.runs.features import clip_features, placed
 from seehear.runs.run import build, train_on
 from seehear.space import load_method
 from seehear.studies.grid import Cell, Result, cell_key, run_grid

@@ -39,9 +39,8 @@ from demo_folds import make_library, train
 from hub_media import PICTURES_OF
 from PIL import Image
 
-from seehear.downstream.carrier import placed, to_pictures
 from seehear.downstream.generate import Generated, GenerateOptions, draw_grid, generate
-from seehear.downstream.painting import FOLDER, PainterOptions, learn_painter, load_painter
+from seehear.downstream.painting import FOLDER, PainterOptions, learn_painter, load_painter, placed, to_pictures
 from seehear.encoders.base import Sample
 from seehear.encoders.registry import load_encoder
 from seehear.evaluation.bootstrap import mean_interval

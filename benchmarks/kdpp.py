@@ -19,7 +19,7 @@ import common
 import numpy as np
 
 from seehear.progress import set_quiet
-from seehear.studies.kdpp import greedy_kdpp
+from seehear.studies.selection import greedy_kdpp
 
 KINDS = 2000
 

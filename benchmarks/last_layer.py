@@ -23,8 +23,7 @@ from vatt_real import run_of
 from vatt_sets import library_of
 
 from seehear.inputs.latents import LatentData
-from seehear.runs.config import Run, recipe
-from seehear.runs.data import Inputs, LatentInputs
+from seehear.runs.config import Inputs, LatentInputs, Run, recipe
 from seehear.runs.run import train_on
 from seehear.runs.scores import retrieval_scores
 from seehear.space import load_method

@@ -13,8 +13,7 @@ from seehear.methods.mavil_cost import mean, shape_of
 from seehear.nn.transformer import Size
 from seehear.recipes import diffmavil, mavil
 from seehear.recipes.diffmavil import LEAN
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run
 from seehear.studies.grid import Cell
 
 _CONSTANT = Curriculum(start=0.8, shape="constant")

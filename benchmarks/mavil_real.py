@@ -90,9 +90,9 @@ from seehear.inputs.raw import load_raw
 from seehear.methods.base import Method
 from seehear.methods.mavil_config import SIDES
 from seehear.nn.random import Randomness
-from seehear.runs.data import clip_features, placed
-from seehear.runs.last_layer import add_last_layer
+from seehear.runs.features import clip_features, placed
 from seehear.runs.run import build, train_run
+from seehear.runs.scores import add_last_layer
 from seehear.space import load_method
 from seehear.studies.grid import Cell, cell_key, run_grid
 from seehear.train.config import RunFolder

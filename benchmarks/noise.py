@@ -30,10 +30,10 @@ from seehear.evaluation.bootstrap import seeded_interval
 from seehear.evaluation.classify import Labelled, knn, linear_probe
 from seehear.evaluation.embedded import embed_latents
 from seehear.nn.unit import unit
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs
 from seehear.runs.run import build
-from seehear.studies.designs import Design, designs, latents_run, run_of
 from seehear.studies.grid import Cell, cell_key, run_grid
+from seehear.studies.modality_report import Design, designs, latents_run, run_of
 from seehear.studies.trained import about_data, finished, remove_run
 from seehear.types import MODALITIES, Modality
 

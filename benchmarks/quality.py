@@ -48,11 +48,10 @@ from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.nn.unit import unit
-from seehear.runs.choose import choose
 from seehear.runs.config import recipe
 from seehear.runs.evaluate import labels_of, latents_of
+from seehear.runs.run import choose, train_run
 from seehear.runs.run import prepare as prepare_run
-from seehear.runs.run import train_run
 from seehear.space import SharedSpace
 from seehear.space.frozen import frozen_method, frozen_towers
 from seehear.space.saved import verdict_of

@@ -32,9 +32,9 @@ from common import write
 from vatt_real import STRENGTHS, run_of
 from vatt_sets import library_of
 
-from seehear.downstream.tower import Pretrained, classifier
+from seehear.downstream.finetune import Pretrained, classifier
+from seehear.downstream.presets import ClipOptions, FineTune
 from seehear.evaluation.classify import Labelled, linear_probe
-from seehear.inputs.raw import RawConfig
 from seehear.methods.base import Method
 from seehear.methods.classifier import Classifier, Learning
 from seehear.nn.random import seed_of
@@ -157,21 +157,15 @@ def measure(cell: Cell, data: Path, work: Path) -> dict[str, float]:
     source, count, seed = str(cell["from"]), int(cell["drawings"] or 0), int(cell["seed"] or 0)
     scratch = source == "scratch"
     model = pretrained("films" if scratch else source, seed, data, work)
-    raw: RawConfig = replace(model.raw, frames=FRAMES, seconds=model.raw.audio_seconds)
+    clips = ClipOptions(frames=FRAMES, seconds=model.raw.audio_seconds)
     parts = drawings(data, count, seed)
     found: dict[str, float] = {}
     best = -1.0
     for lr in RATES:
-        made = classifier(
-            model,
-            raw,
-            KINDS,
-            tower="video",
-            several=False,
-            learning=Learning(smoothing=0.1),
-            scratch=scratch,
-            seed=seed,
+        settings = FineTune(
+            learning=Learning(smoothing=0.1), clips=clips, scratch=scratch, train=TrainConfig(seed=seed)
         )
+        made = classifier(model, settings, KINDS, tower="video", several=False)
         if not found:
             found["probe"] = 100 * probe(made, parts)
         folder = work / "runs" / cell_key({**cell, "lr": lr})

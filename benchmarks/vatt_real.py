@@ -39,8 +39,8 @@ from seehear.methods.base import Method
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig, MediaInputs, clip_features, placed
+from seehear.runs.config import MediaConfig, MediaInputs, Run
+from seehear.runs.features import clip_features, placed
 from seehear.runs.run import build, train_run
 from seehear.space import load_method
 from seehear.studies.grid import Cell, Result, cell_key, run_grid

@@ -17,8 +17,7 @@ from seehear.methods.vatt import SIZES, VATT, VATTConfig
 from seehear.methods.vatt_config import MelConfig
 from seehear.nn.random import Randomness
 from seehear.recipes import vatt
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run
 from seehear.train.optim import Computation, Encode, OptimConfig, gradients, optimizer_of
 from seehear.types import MODALITIES, Batch, StepOutput
 

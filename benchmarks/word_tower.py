@@ -31,7 +31,7 @@ from seehear.encoders import Sample, load_encoder
 from seehear.encoders.wordtower import WordMap
 from seehear.inputs.latents import LatentData
 from seehear.recipes.fusemix import base
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs
 from seehear.runs.run import train_on
 from seehear.space import SharedSpace
 from seehear.types import Tensor

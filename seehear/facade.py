@@ -102,9 +102,8 @@ class Library:
         """Trains on the library by a recipe ('fusemix', 'mcn', 'vatt', 'mavil', ...), and writes a run. Without a
         recipe, trains one that suits the library and keeps the best model on validation clips; returns None for too
         little data. `out`: folder of the run; runs/RECIPE by default."""
-        from seehear.runs.choose import choose
         from seehear.runs.config import recipe as preset
-        from seehear.runs.run import train_run
+        from seehear.runs.run import choose, train_run
         from seehear.space import SharedSpace
 
         name = recipe or choose(self.tables).recipe

@@ -18,8 +18,7 @@ from seehear.media.files import AudioSpec, read_window
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentsConfig
+from seehear.runs.config import LatentsConfig, Run
 
 TITLES = {
     "dog": "a dog barks",

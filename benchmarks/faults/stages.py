@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from seehear.library.tables import LibraryTables
+from seehear.train.config import read_metrics
 from seehear.train.files import Checkpoints, read_tensors
-from seehear.train.log import read_metrics
 from tests.faults.outcome import must
 from tests.library.makers import film, picture, sound, srt
 

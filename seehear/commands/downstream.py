@@ -11,18 +11,19 @@ from tyro.conf import Positional
 
 from seehear import distributed
 from seehear.commands.parsing import Flat, command_line, show
+from seehear.downstream.finetune import Pretrained
 from seehear.downstream.finetune import finetune as fine_tune
 from seehear.downstream.generate import KINDS, Generated, GenerateOptions, generate, save_pictures
 from seehear.downstream.painting import FOLDER, PainterOptions, learn_painter
 from seehear.downstream.presets import FineTune, preset
 from seehear.downstream.probe import ProbeOptions, probe, save
 from seehear.downstream.reconstruct import ReconstructOptions, reconstruct, save_reconstruction
-from seehear.downstream.tower import Pretrained
 from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, check_range, near, require
 from seehear.library.tables import LibraryTables
 from seehear.runs.evaluate import trained_on
 from seehear.space import model_folder, read_config
+from seehear.train.config import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,7 @@ class _FineTune:
             LibraryTables.open(self.library or trained_on(self.run_folder)),
             self.label,
             self.options,  # type: ignore[attr-defined]  # added by `finetune`
-            folder,
-            resume=self.resume,
+            RunFolder(folder, resume=self.resume),
             command=command_line(self),
         )
         if report is not None:

@@ -23,10 +23,9 @@ from seehear.library.workers import cores
 from seehear.progress import counted, say
 from seehear.report.protocol import write_protocol
 from seehear.report.run import ReportOptions, write_report
-from seehear.runs.choose import choose
 from seehear.runs.config import recipe, recipes
 from seehear.runs.evaluate import EvaluateOptions, evaluate_run, evaluation_folder, trained_on
-from seehear.runs.run import Run, train_run
+from seehear.runs.run import Run, choose, train_run
 from seehear.space import model_folder, read_config
 from seehear.space.saved import verdict_of
 from seehear.studies.leakage import check_leakage

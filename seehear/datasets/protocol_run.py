@@ -12,10 +12,9 @@ import numpy as np
 from seehear.datasets.protocols import Protocol, ProtocolCheck, PublishedNumber, check, protocol
 from seehear.errors import SeehearError
 from seehear.evaluation import tasks
-from seehear.evaluation.bootstrap import statistic_interval
+from seehear.evaluation.bootstrap import group_warnings, statistic_interval
 from seehear.evaluation.embedded import Embedded, embed_latents, fuse
 from seehear.evaluation.localisation import Located, chance, located, recall_by_video, recall_pooled
-from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import LatentData, load_latents

@@ -5,32 +5,40 @@ Validation clips, if any, choose the weights; test clips are evaluated once, in 
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from seehear import distributed
 from seehear.downstream.labels import LabelledClips, LabelledMedia, labelled
 from seehear.downstream.measure import logits_of, result_of, scores
 from seehear.downstream.presets import FineTune
-from seehear.downstream.tower import Pretrained, classifier
 from seehear.errors import SeehearError
 from seehear.evaluation.multilabel import usable_classes
 from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.library.tables import LibraryTables
-from seehear.methods.classifier import Classifier, modalities_of
+from seehear.methods.base import Method
+from seehear.methods.classifier import Classifier, ClassifierConfig, modalities_of, tower_features, unneeded
+from seehear.methods.vatt_layers import Positions, resampled
+from seehear.nn.random import seed_of
 from seehear.progress import hushed, say
+from seehear.runs.config import library_place
 from seehear.runs.evaluate import code_revision
 from seehear.runs.features import check_towers
-from seehear.space.towers import InputSpec
+from seehear.space.saved import InputSpec
 from seehear.train.config import RunFolder
 from seehear.train.files import save_model
 from seehear.train.loop import TrainResult, fit
+from seehear.types import Batch, Modality, Tensor
 
-_MANY = 500  # clips above which decoding processes are worth their start
+# Clips above which decoding processes are worth their start.
+_MANY = 500
 
 
 def finetune(
@@ -38,31 +46,23 @@ def finetune(
     library: LibraryTables,
     label: str,
     settings: FineTune,
-    folder: str | Path,
+    folder: str | Path | RunFolder,
     *,
-    resume: bool = False,
     command: str = "",
 ) -> EvaluationReport | None:
     """The report on the test clips; None without any, and in other processes than the first. Saves the classifier in
-    `folder/model` and the report in `folder`."""
+    `folder/model` and the report in `folder`: a path for a new run, a `RunFolder` for one to resume."""
     distributed.start()
-    folder, raw = Path(folder), settings.clips.of(model.raw)
-    tower, data = _data(model, library, label, settings, raw)
-    parts = data.parts(settings.fold)
-    train, classes, several = parts["train"], parts["train"].classes(), data.several
-    _check(train, classes, library, label)
-    made = classifier(
-        model,
-        raw,
-        classes,
-        tower=tower,
-        several=several,
-        learning=settings.learning,
-        settings=settings.clips.of_model(),
-        scratch=settings.scratch,
-        seed=settings.train.seed,
+    opened = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    folder, raw = opened.path, settings.clips.of(model.raw)
+    tower, parts, several = _data(model, library, label, settings)
+    train, classes = parts["train"], parts["train"].classes()
+    made = classifier(model, settings, classes, tower=tower, several=several)
+    # With several labels a clip, a class is measurable only if some clips have it and others have not.
+    scored, tested = (
+        part if (len(usable_classes(part.truth(classes))) if several else len(part)) else None
+        for part in (parts["val"], parts["test"])
     )
-    scored, tested = (_usable(parts[split], classes, several=several) for split in ("val", "test"))
     if distributed.rank() == 0:
         say(_about(made, parts, label))
         if tested is None:
@@ -72,24 +72,27 @@ def finetune(
         LabelledMedia(train, classes, drawn=(settings.drawn or len(train)) if settings.balanced else 0),
         config=settings.train,
         optim=settings.optim,
-        folder=RunFolder(folder, settings=_noted(model, library, label, settings, raw), resume=resume),
+        folder=replace(opened, settings=_noted(model, library, label, settings, raw)),
         validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
     )
     # Only one process evaluates and writes.
     if distributed.rank() != 0:
         return None
     made.eval()
-    _save(folder, made, InputSpec(raw=raw, windows=settings.windows, crops=settings.crops), result, label)
+    inputs = InputSpec(raw=raw, windows=settings.windows, crops=settings.crops)
+    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
+    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
+    save_model(folder / "model", made, facts, card=_card(made, label, result))
     if tested is None:
         return None
-    found = measured(made, tested, settings, label=label)
+    measured = _measured(made, tested, settings, label)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
-    report = EvaluationReport(split="test", results=(found,), about=about | {"model_name": str(folder)})
+    report = EvaluationReport(split="test", results=(measured,), about=about | {"model_name": str(folder)})
     report.save(folder)
     return report
 
 
-def measured(made: Classifier, tested: LabelledClips, settings: FineTune, *, label: str) -> TaskResult:
+def _measured(made: Classifier, tested: LabelledClips, settings: FineTune, label: str) -> TaskResult:
     logits_NC = logits_of(
         made,
         tested,
@@ -98,47 +101,38 @@ def measured(made: Classifier, tested: LabelledClips, settings: FineTune, *, lab
         workers=settings.train.workers,
         precision=settings.train.precision,
     )
+    model = f"{made.config.method} {'from scratch' if settings.scratch else 'fine-tuned'}"
+    task, classes, several = f"{made.config.tower}->{label}", made.config.classes, made.config.several
+    found = result_of(logits_NC, tested, classes, several=several, task=task, model=model)
     details = {"preset": settings.preset, "windows": settings.windows, "crops": settings.crops}
-    return result_of(
-        logits_NC,
-        tested,
-        made.config.classes,
-        several=made.config.several,
-        task=f"{made.config.tower}->{label}",
-        model=f"{made.config.method} {'from scratch' if settings.scratch else 'fine-tuned'}",
-        details=details,
-    )
+    return replace(found, details=details | found.details)
 
 
 def _data(
-    model: Pretrained, library: LibraryTables, label: str, settings: FineTune, raw: RawConfig
-) -> tuple[str, LabelledClips]:
-    """(tower, labelled clips that have what it reads)"""
+    model: Pretrained, library: LibraryTables, label: str, settings: FineTune
+) -> tuple[str, dict[str, LabelledClips], bool]:
+    """(tower, labelled clips with its modalities by split, whether some clip has several labels)"""
+    # A library without sound can still use the tower of pictures.
     there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
     tower = settings.tower or "+".join(there)
     check_towers((tower,), there)
-    only = {**asdict(raw), "modalities": modalities_of(tower)}
-    media = load_raw(library, RawConfig(**only), where=settings.where, cache=settings.cache)
-    return tower, labelled(library, media, label, tower=tower)
-
-
-def _check(train: LabelledClips, classes: tuple[str, ...], library: LibraryTables, label: str) -> None:
+    raw = replace(settings.clips.of(model.raw), modalities=modalities_of(tower))
+    media = load_raw(library, raw, where=settings.where, cache=settings.cache)
+    data = labelled(library, media, label, tower=tower)
+    parts = data.parts(settings.fold)
+    train, classes = parts["train"], parts["train"].classes()
     if len(classes) < 2:
         found = f"all are {classes[0]!r}" if classes else "there are none"
         raise SeehearError(f"{library.uri}: the training clips have no two classes of {label!r}: {found}")
     if len(train) < 2:
         raise SeehearError(f"{library.uri}: training needs two clips with a label {label!r}; there is {len(train)}")
-
-
-def _usable(part: LabelledClips, classes: tuple[str, ...], *, several: bool) -> LabelledClips | None:
-    """The clips of a split; None without any or, with several labels a clip, without a class that only some have."""
-    enough = len(usable_classes(part.truth(classes))) if several else len(part)
-    return part if enough else None
+    return tower, parts, data.several
 
 
 def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> dict[str, float]:
     """Validation metrics from one view, the middle of a clip."""
     with hushed():
+        # Scored often, of few clips: starting processes would take longer than decoding.
         workers = settings.train.workers if len(labelled) > _MANY else 0
         logits_NC = logits_of(method, labelled, workers=workers, precision=settings.train.precision)
     return scores(logits_NC, labelled, method.config.classes, several=method.config.several)
@@ -146,22 +140,15 @@ def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> di
 
 def _noted(model: Pretrained, library: LibraryTables, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
     """Settings that must not change when a run is resumed, besides those that `fit` checks."""
-    where = library.uri if "://" in library.uri else str(Path(library.uri).resolve())
     names = ("preset", "balanced", "drawn", "scratch", "fold", "where")
     return {
         "recipe": f"finetune {settings.preset}",
-        "library": where,
+        "library": library_place(library),
         "from": model.run,
         "label": label,
         "shown": asdict(raw),
         "finetune": {name: getattr(settings, name) for name in names},
     }
-
-
-def _save(folder: Path, made: Classifier, inputs: InputSpec, result: TrainResult, label: str) -> None:
-    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
-    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
-    save_model(folder / "model", made, facts, card=_card(made, label, result))
 
 
 def _card(made: Classifier, label: str, result: TrainResult) -> str:
@@ -181,3 +168,111 @@ def _about(made: Classifier, parts: dict[str, LabelledClips], label: str) -> str
     learning = sum(p.numel() for p in made.parameters() if p.requires_grad)
     kind = "labels, several a clip" if made.config.several else "classes"
     return f"{label}: {len(made.config.classes):,} {kind}, clips {counts}; {made.config.tower}, {learning:,} parameters"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# A classifier from a tower of a trained run: for clips of other sizes, without the parts that it does not need.
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained model of raw media."""
+
+    method: Method
+    raw: RawConfig
+    """Input specification of its training."""
+    run: str
+    """Run that it was loaded from."""
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Modalities that a tower can have."""
+        return tuple(m for m in self.raw.modalities if m != "text")
+
+    @classmethod
+    def load(cls, run: str | Path) -> Pretrained:
+        from seehear.space import load_method
+
+        method, _, shown = load_method(run)
+        # A classifier has dropped what another tower would need.
+        if isinstance(method, Classifier):
+            raise SeehearError(f"{run} is a classifier already: name the run that it was made from")
+        if shown is None:
+            raise SeehearError(f"{run}: {method.name} reads latents, not media: 'seehear evaluate' has its probes")
+        return cls(method, shown.raw, str(run))
+
+
+def classifier(
+    model: Pretrained, settings: FineTune, classes: Sequence[str], *, tower: str, several: bool
+) -> Classifier:
+    """A classifier before its training: the tower with the model's weights, or random ones with `settings.scratch`."""
+    from seehear.methods.base import make_method
+
+    raw = settings.clips.of(model.raw)
+    config = _settings(model, raw, settings)
+    # The caller's generator stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(settings.train.seed, "weights"))
+        made = make_method(model.method.name, asdict(config))
+        if not settings.scratch:
+            adopt(made, model.method)
+        clip = nothing(raw, modalities_of(tower))
+        # The width of the features follows from a dry run: towers do not state it.
+        with torch.no_grad():
+            width = tower_features(made, tower, clip).shape[1]
+        described = ClassifierConfig(
+            classes=tuple(classes),
+            width=width,
+            several=several,
+            tower=tower,
+            method=made.name,
+            model=asdict(config),
+            left_out=unneeded(made, tower, clip),
+            learning=settings.learning,
+        )
+        return Classifier(described, made)
+
+
+def _settings(model: Pretrained, raw: RawConfig, settings: FineTune) -> Any:
+    """The model's configuration for clips read by `raw`, with changed settings."""
+    config, learning = model.method.config, settings.learning
+    names = {f.name for f in fields(config)}
+    changed = settings.clips.of_model()
+    if "keep" in names:
+        # DropToken of pre-training is off unless asked for, as in VATT's paper; its code leaves it on.
+        changed["keep"] = dict.fromkeys(("video", "audio"), learning.keep)
+    elif learning.keep < 1:
+        raise SeehearError(f"{model.method.name} drops no tokens by learning.keep: leave it at 1")
+    if learning.drop_path:
+        changed["drop_path"] = learning.drop_path
+    for name in changed:
+        if name not in names:
+            raise SeehearError(f"{model.method.name} has no {name}: leave that option out")
+    # The tower of words is left out, but the model is made whole to take the trained weights.
+    words = getattr(config, "vocabulary", 2)
+    return replace(config.reading(replace(raw, modalities=model.raw.modalities), vocabulary=words), **changed)
+
+
+@torch.no_grad()
+def adopt(model: Method, trained: Method) -> None:
+    """Copies the weights of the same model with other sizes; positions are interpolated to its own grid."""
+    state = trained.own_state()
+    old = dict(trained.named_modules())
+    for name, module in model.named_modules():
+        before = old.get(name)
+        if isinstance(module, Positions) and isinstance(before, Positions) and module.counts != before.counts:
+            tables = before.table.split(before.counts)
+            # Positions of another resolution or length: interpolated once, and learned on from there.
+            parts = [resampled(table, count) for table, count in zip(tables, module.counts, strict=True)]
+            state[f"{name}.table"] = torch.cat(parts)
+    model.load_state_dict(state)
+
+
+def nothing(raw: RawConfig, modalities: Sequence[Modality]) -> Batch:
+    """A batch of one clip of zeros."""
+    found: dict[Modality, Tensor] = {
+        "video": torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8),
+        "audio": torch.zeros(1, raw.samples),
+    }
+    here = {f"has_{m}": torch.ones(1, dtype=torch.bool) for m in modalities}
+    return {m: found[m] for m in modalities} | here

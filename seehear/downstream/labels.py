@@ -100,6 +100,7 @@ def labels_of(clip: Clip, name: str) -> tuple[str, ...]:
     """Labels of a clip: all for 'labels', the value of a column, or the rest of labels with prefix 'NAME=', 'NAME:'."""
     if name == ALL:
         return clip.labels
+    # A column of the user's own before a prefix of labels.
     if value := clip.meta.get(name, ""):
         return (value,)
     prefixes = tuple(name + sign for sign in _SIGNS)
@@ -109,6 +110,7 @@ def labels_of(clip: Clip, name: str) -> tuple[str, ...]:
 def _known(clips: Sequence[Clip]) -> str:
     columns = {column for clip in clips for column, value in clip.meta.items() if value}
     prefixes = {label.split(sign)[0] for clip in clips for label in clip.labels for sign in _SIGNS if sign in label}
+    # The names that would have worked: a label is easily misspelt.
     names = [*sorted(columns | prefixes), *([ALL] if any(clip.labels for clip in clips) else [])]
     return f"there are {', '.join(names)}" if names else "the clips have neither labels nor columns of their own"
 
@@ -133,6 +135,7 @@ class LabelledMedia:
     @property
     def groups(self) -> Tensor:
         """Group of each sample; clips that are drawn anew each epoch have one each."""
+        # A clip may be drawn several times an epoch, so its recording cannot keep samples apart.
         return torch.arange(self.drawn) if self.drawn else self.media.groups
 
     def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
@@ -173,7 +176,9 @@ class LabelledFeatures:
 
 def class_weights(numbers: Sequence[tuple[int, ...]], classes: int) -> Float[np.ndarray, " n"]:
     """Sampling weight of each clip: the sum over its labels of 1000 / (clips with the label + 0.01)."""
+    # Counted per label: a table of clips by classes would be large for AudioSet.
     count_C = np.bincount([c for own in numbers for c in own], minlength=classes)
+    # The formula of AST's released code; its 0.01 keeps the weight of an empty class finite.
     weight_C = 1000.0 / (count_C + 0.01)
     return np.array([weight_C[list(own)].sum() for own in numbers])
 
@@ -186,4 +191,5 @@ def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[T
         with np.errstate(divide="ignore"):
             first = np.argsort(rng.exponential(size=len(weights_N)) / weights_N, kind="stable")[:count]
         return torch.from_numpy(rng.permutation(first))
+    # More draws than clips with weight: some have to come twice.
     return torch.from_numpy(rng.choice(len(weights_N), size=count, p=weights_N / weights_N.sum()))

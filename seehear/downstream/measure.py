@@ -14,7 +14,7 @@ import torch
 from seehear.downstream.labels import LabelledClips, LabelledFeatures
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import Classification, Labelled, by_scores, probabilities
-from seehear.evaluation.multilabel import multilabel
+from seehear.evaluation.multilabel import Marked, multilabel, truth_of
 from seehear.evaluation.results import TaskResult
 from seehear.evaluation.tasks import ScoredClips, classification_result, multilabel_result
 from seehear.methods.base import seeded
@@ -24,7 +24,7 @@ from seehear.runs.features import features_of
 from seehear.train.config import Precision, TrainConfig
 from seehear.train.loop import fit
 from seehear.train.optim import OptimConfig
-from seehear.types import Bool, Float
+from seehear.types import Float
 
 
 def logits_of(
@@ -46,13 +46,14 @@ def logits_of(
         workers=workers,
         precision=precision,
     )[tower]
-    return head_logits(classifier, views_NWD).mean(axis=1)
+    return _head_logits(classifier, views_NWD).mean(axis=1)
 
 
 @torch.no_grad()
-def head_logits(classifier: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n w c"]:
+def _head_logits(classifier: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n w c"]:
     """Logits of features in memory."""
     x = torch.from_numpy(views_NWD).flatten(0, 1).to(classifier.last.weight.device)
+    # In parts: the features of a large set do not fit on a device at once.
     logits = torch.cat([classifier.classify(some) for some in x.split(8192)])
     return logits.float().cpu().numpy().reshape(*views_NWD.shape[:2], -1)
 
@@ -77,31 +78,22 @@ def result_of(
     several: bool,
     task: str,
     model: str,
-    details: dict[str, Any] | None = None,
 ) -> TaskResult:
     """Metrics with intervals over source recordings. Unreadable clips are left out and counted."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
     if not len(here):
         raise SeehearError("no clip of the test could be read")
-    rows, details = labelled.take(here), {**(details or {}), "unread": len(labelled) - len(here)}
-    if details["unread"]:
-        say(f"{details['unread']:,} of {len(labelled):,} clips cannot be read in every view: they are left out")
+    rows, unread = labelled.take(here), len(labelled) - len(here)
+    if unread:
+        say(f"{unread:,} of {len(labelled):,} clips cannot be read in every view: they are left out")
+    items, details = scored_clips(rows, model), {"unread": unread}
     if several:
-        clips = clips_of(rows, model)
-        truth = rows.truth(classes)
-        return multilabel_result(task, logits_NC[here], truth, rows.groups, classes, clips, details=details)
+        return multilabel_result(task, logits_NC[here], rows.truth(classes), classes, items, details=details)
     found = by_scores(logits_NC[here], _only(labelled, here), list(classes))
-    return classified(found, rows, task=task, model=model, details=details)
+    return classification_result(task, found, items, details=details)
 
 
-def classified(
-    found: Classification, rows: LabelledClips, *, task: str, model: str, details: dict[str, Any]
-) -> TaskResult:
-    owner = np.arange(len(rows))
-    return classification_result(task, found, clips_of(rows, model), rows.ids, owner, details=details)
-
-
-def clips_of(rows: LabelledClips, model: str) -> ScoredClips:
+def scored_clips(rows: LabelledClips, model: str) -> ScoredClips:
     return ScoredClips(ids=rows.ids, groups=rows.groups, labels=None, model=model, seed=0)
 
 
@@ -124,79 +116,75 @@ def lrc_probe(
 ) -> Classification:
     """Classification of the test clips. `steps`: evenly spaced candidates for the number of steps."""
     classes = sorted(set(train.labels))
-    made, best, score = _fitted(
-        np.asarray(train.vectors), _truth(train.labels, classes), classes, steps=steps, seed=seed,
-        val=(_views(val.vectors), _truth(val.labels, classes)), several=False,
-    )  # fmt: skip
-    found = of_views(made, _views(test.vectors))
+    marked, known = (
+        Marked(np.asarray(p.vectors), truth_of([[own] for own in p.labels], classes)) for p in (train, val)
+    )
+    made, best, score = _fitted(marked, known, classes, steps=steps, seed=seed, several=False)
+    found = _of_views(made, _views(test.vectors))
     return by_scores(found, test.labels, classes, chosen={"steps": best, "validation_top1": score})
 
 
 def lrc_scores(
-    features_ND: Float[np.ndarray, "n d"],
-    truth_NC: Bool[np.ndarray, "n c"],
-    val: tuple[Float[np.ndarray, "n w d"], Bool[np.ndarray, "n c"]],
+    train: Marked,
+    val: Marked,
     test_NWD: Float[np.ndarray, "n w d"],
     classes: Sequence[str],
     *,
     steps: Sequence[int] = STEPS,
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "n c"], dict[str, float]]:
-    """The same with several labels a clip: probabilities of the test clips, and the choice by validation mAP."""
-    made, best, score = _fitted(features_ND, truth_NC, classes, steps=steps, seed=seed, val=val, several=True)
-    return of_views(made, test_NWD), {"steps": best, "validation_mAP": score}
+    """The same with several labels a clip: probabilities of the test clips, and the choice by validation mAP. `val` may
+    have several views of a clip, (N, W, D)."""
+    made, best, score = _fitted(train, val, classes, steps=steps, seed=seed, several=True)
+    return _of_views(made, test_NWD), {"steps": best, "validation_mAP": score}
 
 
-def of_views(made: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n c"]:
+def _of_views(made: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n c"]:
     """Mean probabilities over the views of each clip."""
-    logits_NWC = head_logits(made, views_NWD.astype(np.float32))
+    logits_NWC = _head_logits(made, views_NWD.astype(np.float32))
     if made.config.several:
+        # Probabilities before the mean: one view that is sure does not outweigh the others without bound.
         return (1 / (1 + np.exp(-logits_NWC))).mean(axis=1)
     n, w, c = logits_NWC.shape
     return probabilities(logits_NWC.reshape(n * w, c)).reshape(n, w, c).mean(axis=1)
 
 
 def _fitted(
-    features_ND: np.ndarray,
-    truth_NC: np.ndarray,
+    train: Marked,
+    val: Marked,
     classes: Sequence[str],
     *,
-    val: tuple[np.ndarray, np.ndarray],
     steps: Sequence[int],
     seed: int,
     several: bool,
 ) -> tuple[Classifier, int, float]:
     """(classifier, chosen number of steps, validation score)"""
-    config = ClassifierConfig(
-        classes=tuple(classes), width=features_ND.shape[1], several=several, tower="video", learning=LEARNING
-    )
+    width = train.vectors.shape[1]
+    config = ClassifierConfig(classes=tuple(classes), width=width, several=several, tower="video", learning=LEARNING)
     made = seeded(Classifier, config, seed)
-    validate = partial(_validate, views=val[0], truth=val[1])
+    validate = partial(_validate, views=_views(val.vectors), truth=val.truth)
     choosing = len(steps) > 1
     # Candidates are evenly spaced, so evaluations of one run cover them all; the folder is temporary: no checkpoints.
-    train = TrainConfig(
+    training = TrainConfig(
         steps=max(steps), batch_size=64, seed=seed, device="cpu", workers=0, save_minutes=1e9,
         evaluations=len(steps) if choosing else 0,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, hushed():
         result = fit(
-            made, LabelledFeatures(features_ND, truth_NC), config=train, optim=_OPTIM, folder=Path(folder) / "run",
-            validate=validate if choosing else None,
+            made, LabelledFeatures(train.vectors, train.truth), config=training, optim=_OPTIM,
+            folder=Path(folder) / "run", validate=validate if choosing else None,
         )  # fmt: skip
     return made, max(1, result.best_step), validate(made)["score"]
 
 
 @torch.no_grad()
 def _validate(method: Any, *, views: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    found = of_views(method, views)
+    found = _of_views(method, views)
     if method.config.several:
         return {"score": multilabel(found, truth, method.config.classes).metrics["mAP"]}
     return {"score": float(truth[np.arange(len(truth)), found.argmax(axis=1)].mean())}
 
 
 def _views(vectors: np.ndarray) -> np.ndarray:
+    """(N, W, D) of vectors that may be one a clip."""
     return vectors if np.ndim(vectors) == 3 else np.asarray(vectors)[:, None]
-
-
-def _truth(labels: Sequence[str], classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
-    return np.asarray(labels)[:, None] == np.asarray(classes)[None, :]

@@ -1,8 +1,10 @@
-"""A run's own picture generator, trained on the pictures of its training clips and their vectors."""
+"""A run's own picture generator, trained on the pictures of its training clips and their vectors, and the maps from the
+run's space to the conditions of a generator."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,24 @@ import numpy as np
 import torch
 
 from seehear import distributed
-from seehear.downstream.carrier import Placed, placed, to_pictures
-from seehear.errors import DecodeError, SeehearError, check_range
-from seehear.library.tables import LibraryTables
+from seehear.errors import DecodeError, SeehearError, check_range, unknown
+from seehear.evaluation.embedded import Embedded, embed_latents
+from seehear.inputs.latents import LatentData, load_latents
+from seehear.library.tables import Clip, LibraryTables
 from seehear.media.files import VideoSpec, read_window
+from seehear.methods.linear import LinearMaps, moments, ridge
 from seehear.methods.painter import Painter, PainterConfig
+from seehear.methods.tuning import TuningFold, tuned_ridge
 from seehear.nn.random import seed_of
+from seehear.nn.unit import unit
 from seehear.progress import progress, say
+from seehear.runs.evaluate import latents_of
 from seehear.space import SharedSpace, load_method
 from seehear.train.config import RunFolder, TrainConfig, TrainResult
 from seehear.train.files import has_model, save_model
 from seehear.train.loop import fit
 from seehear.train.optim import OptimConfig
-from seehear.types import Batch, Int, Tensor
+from seehear.types import Batch, Float, Int, Modality, Tensor
 
 FOLDER = "painter"
 """Run folder of the painter, in the folder of its run."""
@@ -103,6 +110,7 @@ class TrainingPictures:
 
     def batch(self, indices: Int[Tensor, " b"], *, seed: int = 0, epoch: int = 0) -> Batch:
         generator = torch.Generator().manual_seed(seed_of(seed, "told by", epoch))
+        # For all clips, whatever the batch: a resumed run draws the same.
         whether, which = torch.rand(2, len(self), generator=generator)[:, indices]
         count, vectors_BE = self.count[indices], self.vectors[indices]
         other = (whether < self.share) & (count > 0)
@@ -115,6 +123,7 @@ class TrainingPictures:
 def pictures_of(known: Placed, library: LibraryTables, options: PainterOptions) -> TrainingPictures:
     """The middle picture of each training clip that has one, with its vectors."""
     own = known.part("video", "train")
+    # A fixed draw, read in the order of the library.
     drawn = torch.randperm(len(own.owner), generator=torch.Generator().manual_seed(options.seed))[: options.most]
     rows, pictures = _read(known, library, own.owner, drawn.sort().values.tolist(), options.size)
     if len(rows) < 2:
@@ -122,13 +131,22 @@ def pictures_of(known: Placed, library: LibraryTables, options: PainterOptions) 
     if len(rows) < len(drawn):
         say(f"{len(drawn) - len(rows):,} of {len(drawn):,} pictures cannot be read: left out")
     clips = own.owner[rows]
-    others_RE, owner_R = _told_otherwise(known, clips)
+    # Vectors of the clips' sounds and texts, mapped to pictures, and the positions of their clips.
+    carrier, others, owners = to_pictures(known), [torch.zeros(0, known.vectors["video"].vectors.shape[1])], []
+    number = {int(clip): n for n, clip in enumerate(clips)}
+    for m, one in known.vectors.items():
+        there = [r for r, clip in enumerate(one.owner.tolist()) if clip in number] if m != "video" else []
+        others.append(carrier({m: one.vectors[there]}))
+        owners += [number[int(clip)] for clip in one.owner[there]]
+    # Ascending owners, as `TrainingPictures` counts them off.
+    owner_R = torch.tensor(owners, dtype=torch.int64)
+    order_R = owner_R.argsort(stable=True)
     return TrainingPictures(
         torch.stack(pictures),
         torch.from_numpy(own.vectors[rows]),
         known.data.groups[torch.from_numpy(clips)],
-        others=others_RE,
-        owner=owner_R,
+        others=torch.cat(others)[order_R],
+        owner=owner_R[order_R],
         share=options.others,
     )
 
@@ -159,19 +177,6 @@ def _read(
     return kept, pictures
 
 
-def _told_otherwise(known: Placed, clips: np.ndarray) -> tuple[Tensor, Tensor]:
-    """(R, E) vectors of the clips' sounds and texts, mapped to pictures, and the positions of their clips."""
-    carrier, found, owners = to_pictures(known), [torch.zeros(0, known.vectors["video"].vectors.shape[1])], []
-    number = {int(clip): n for n, clip in enumerate(clips)}
-    for m, one in known.vectors.items():
-        rows = [r for r, clip in enumerate(one.owner.tolist()) if clip in number] if m != "video" else []
-        found.append(carrier({m: one.vectors[rows]}))
-        owners += [number[int(clip)] for clip in one.owner[rows]]
-    owner_R = torch.tensor(owners, dtype=torch.int64)
-    order_R = owner_R.argsort(stable=True)
-    return torch.cat(found)[order_R], owner_R[order_R]
-
-
 def learn_painter(
     run: Path,
     library: LibraryTables,
@@ -193,6 +198,7 @@ def learn_painter(
         painter = Painter(options.config(space.dim, len(pictures)))
     painter.fit(pictures.pictures, pictures.vectors, seed=options.seed)
     of = {"of": space.fingerprint, "space": space.space}
+    # With the space in its settings: a painter is not resumed for another state of the model.
     settings = {"painter": asdict(options), "library": library.uri, "command": command, **of}
     optim = OptimConfig(lr=options.lr, weight_decay=0.01, clip=1.0)
     place, config = RunFolder(run / FOLDER, settings, resume), options.training(device)
@@ -211,6 +217,7 @@ def load_painter(run: Path, space: SharedSpace) -> Painter:
         )
     painter: Any
     painter, config, _ = load_method(run / FOLDER)
+    # Vectors of another state of the model mean other pictures.
     if config.get("of") != space.fingerprint:
         raise SeehearError(
             f"the painter in {run / FOLDER} was trained for another state of the model: remove that folder, and train "
@@ -226,3 +233,93 @@ def _card(painter: Painter, pictures: int) -> str:
         f"Paints {size} x {size} pictures of vectors of a shared space; {parameters:,} parameters, learnt from "
         f"{pictures:,} pictures. `seehear generate RUN --audio x.wav` uses it.\n"
     )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Maps from a run's shared space to the conditioning space of a picture generator.
+
+_FROM, _TO = "shared space", "condition"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A library's clips embedded by a run."""
+
+    data: LatentData
+    clips: list[Clip]
+    vectors: dict[Modality, Embedded]
+    """Embeddings of the modalities that both the run and the library have."""
+
+    def part(self, m: Modality, split: str) -> Embedded:
+        """One vector per clip of a split."""
+        one = self.vectors[m].one_each()
+        inside = self.data.splits[one.owner] == split
+        return Embedded(one.vectors[inside], one.owner[inside])
+
+
+def placed(space: SharedSpace, library: LibraryTables) -> Placed:
+    space.encode_library(library)
+    data = latents_of(library, space)
+    clips = {clip.id: clip for clip in library.clips()}
+    return Placed(data, [clips[name] for name in data.ids.tolist()], embed_latents(space, data))
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """Map of a vector of any modality to where one of `modality` would be: its modality's mean is replaced by that of
+    `modality`. With `maps`, the result is mapped to an encoder's latents and scaled to their mean length."""
+
+    modality: Modality
+    means: Mapping[Modality, np.ndarray]
+    """(E,) mean of the training clips' vectors, by modality."""
+    maps: LinearMaps | None = None
+    length: float = 1.0
+
+    def __call__(self, parts: Mapping[Modality, Float[np.ndarray, "n e"]]) -> Float[Tensor, "n d"]:
+        """Conditions of unit vectors; several modalities of the same rows are averaged."""
+        # The means of modalities lie apart (the modality gap), which a generator of one modality never saw.
+        moved = [unit(z_NE - self.means[m] + self.means[self.modality]) for m, z_NE in parts.items()]
+        z_NE = torch.from_numpy(unit(np.mean(moved, axis=0)))
+        if self.maps is None:
+            return z_NE
+        # In float64, as the map was fitted.
+        y_ND = self.maps.mean[_TO] + (z_NE.double() - self.maps.mean[_FROM]) @ self.maps.weight[_FROM]
+        return (self.length * torch.nn.functional.normalize(y_ND, dim=1)).float()
+
+
+def to_pictures(known: Placed) -> Carrier:
+    """Map to the pictures of the shared space."""
+    return Carrier("video", _means(known, "video"))
+
+
+def to_encoder(known: Placed, library: LibraryTables, name: str) -> Carrier:
+    """Map to the latents of an encoder of the library: ridge regression on training clips, its strength chosen on
+    validation clips."""
+    infos = library.encoders()
+    if name not in infos:
+        raise unknown(f"encoder of {library.uri}", name, infos)
+    modality = infos[name]["modality"]
+    if modality not in known.vectors:
+        raise SeehearError(f"{name} encodes {modality}, which the run's space does not hold: take another --condition")
+    others = {m: [e["name"] for e in known.data.encoders[m]] for m in known.data.modalities}
+    latents = load_latents(library, encoders={**others, modality: [name]})
+    own = known.vectors[modality].one_each()
+    # Clips that have both: those the run embedded and those the encoder has latents of.
+    clips = np.intersect1d(own.owner, latents.owner(modality).numpy())
+    x_NE = own.vectors[np.searchsorted(own.owner, clips)]
+    y_ND = latents.one_each(modality)[clips]
+    splits = known.data.splits[clips]
+    train, val = ({_FROM: x_NE[splits == s], _TO: y_ND[splits == s]} for s in ("train", "val"))
+    found = moments(train)
+    maps = tuned_ridge(found, [TuningFold(found, val)], hub=_TO) if len(val[_TO]) > 1 else ridge(found, hub=_TO)
+    # Regression shrinks its predictions, and a generator was trained on latents of full length.
+    length = float(np.linalg.norm(train[_TO], axis=1).mean())
+    return replace(Carrier(modality, _means(known, modality)), maps=maps, length=length)
+
+
+def _means(known: Placed, target: Modality) -> dict[Modality, np.ndarray]:
+    found = {m: known.part(m, "train") for m in known.vectors}
+    if not len(found[target].owner):
+        raise SeehearError(f"no training clip of the library has {target}: there is nothing to carry a query to")
+    # The mean of a modality without training clips is unknown: its vectors stay where they are.
+    return {m: (one if len(one.owner) else found[target]).vectors.mean(axis=0) for m, one in found.items()}

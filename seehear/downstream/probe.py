@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from seehear import distributed
+from seehear.downstream.finetune import Pretrained
 from seehear.downstream.labels import LabelledClips, labelled
-from seehear.downstream.measure import STEPS, classified, lrc_probe, lrc_scores, result_of
-from seehear.downstream.tower import Pretrained
+from seehear.downstream.measure import STEPS, lrc_probe, lrc_scores, result_of, scored_clips
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.bootstrap import compare, intervals
 from seehear.evaluation.classify import Labelled as Vectors
@@ -27,6 +27,7 @@ from seehear.evaluation.folds import FoldedProbe, Probe, official_folds, probe_f
 from seehear.evaluation.multilabel import Marked, linear_scores
 from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
+from seehear.evaluation.tasks import classification_result
 from seehear.inputs.raw import RawMedia, load_raw
 from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method, seeded
@@ -103,6 +104,7 @@ def probe(
     _check(clips, options, library)
     networks = {model.method.name: model.method}
     if options.untrained:
+        # Random weights are a strong baseline for sounds and pictures: what a probe learns is not all pre-training.
         networks[f"{model.method.name} untrained"] = seeded(type(model.method), model.method.config, options.seed)
     results: list[TaskResult] = []
     for name, method in networks.items():
@@ -110,6 +112,7 @@ def probe(
         for tower, one in seen.items():
             results += _probed(one, tower, name, options)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
+    # JSON has no paths.
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
     about |= {"model_name": model.run, "options": plain}
     return EvaluationReport(split="test", results=tuple(_compared(results, model.method.name)), about=about)
@@ -117,6 +120,7 @@ def probe(
 
 def save(report: EvaluationReport, folder: str | Path, label: str) -> Path:
     """Writes the report to probe-LABEL.json in the run's folder; returns the path."""
+    # A label may have signs that no file name can have.
     safe = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in label)
     path = Path(folder) / f"probe-{safe}.json"
     write_text(path, json.dumps(report.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -132,6 +136,7 @@ def _check(clips: LabelledClips, options: ProbeOptions, library: LibraryTables) 
     if options.folds:
         if clips.several:
             raise SeehearError(f"{library.uri}: folds are for one label a clip, and clips have several {clips.name!r}")
+        # Before features are computed: a library without folds is refused at once.
         official_folds(clips.clips)
         return
     sizes = {name: len(part) for name, part in clips.parts().items()}
@@ -157,6 +162,7 @@ def _features(method: Method, clips: LabelledClips, towers: tuple[str, ...], opt
         many = of(clips.media.views(windows=options.windows, crops=options.crops))
     found = {}
     for tower in towers:
+        # The same clips for the middle view and for all views.
         here = np.flatnonzero(np.isfinite(one[tower]).all((1, 2)) & np.isfinite(many[tower]).all((1, 2)))
         if lost := len(clips) - len(here):
             say(f"{lost:,} of {len(clips):,} clips have no {tower.replace('+', ' and ')}, or it cannot be read")
@@ -171,6 +177,7 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
         task = f"{tower} probe {name} ({seen.clips.name})"
         of = PROBES[name]
         if name == "lrc":
+            # The other probes have no seed and choose among fixed strengths.
             of = partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
         details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
         if options.folds:
@@ -195,8 +202,8 @@ def _split(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any
     rows, labels = _parts(seen), np.array([own[0] for own in seen.clips.labels])
     train = Vectors(seen.one_ND[rows["train"]], labels[rows["train"]].tolist())
     val, test = (Vectors(seen.views_NWD[rows[n]], labels[rows[n]].tolist()) for n in ("val", "test"))
-    found = of(train, val, test)
-    return classified(found, seen.clips.take(rows["test"]), task=task, model=model, details=details)
+    found, items = of(train, val, test), scored_clips(seen.clips.take(rows["test"]), model)
+    return classification_result(task, found, items, details=details)
 
 
 def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOptions) -> TaskResult:
@@ -204,20 +211,19 @@ def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOption
     parts = {n: seen.clips.take(at) for n, at in rows.items()}
     classes = parts["train"].classes()
     truth = {n: part.truth(classes) for n, part in parts.items()}
-    one, views = seen.one_ND, seen.views_NWD
+    train, tested = Marked(seen.one_ND[rows["train"]], truth["train"]), seen.views_NWD[rows["test"]]
     if name == "lrc":
-        val = views[rows["val"]], truth["val"]
-        scores_NC, chosen = lrc_scores(
-            one[rows["train"]], truth["train"], val, views[rows["test"]], classes,
-            steps=_steps(options.steps), seed=options.seed,
-        )  # fmt: skip
+        val = Marked(seen.views_NWD[rows["val"]], truth["val"])
+        scores_NC, chosen = lrc_scores(train, val, tested, classes, steps=_steps(options.steps), seed=options.seed)
     else:
-        tested = views[rows["test"]]
-        train, val_rows = (Marked(one[rows[n]], truth[n]) for n in ("train", "val"))
-        logits_NC, chosen = linear_scores(train, val_rows, tested.reshape(-1, tested.shape[2]))
+        # One view is enough to choose a C; the steps of lrc are chosen by all views, as its scores are means of
+        # probabilities.
+        val = Marked(seen.one_ND[rows["val"]], truth["val"])
+        logits_NC, chosen = linear_scores(train, val, tested.reshape(-1, tested.shape[2]))
         scores_NC = (1 / (1 + np.exp(-logits_NC))).reshape(*tested.shape[:2], -1).mean(axis=1)
     details = {"windows": options.windows, "crops": options.crops, "chosen": chosen}
-    return result_of(scores_NC, parts["test"], classes, several=True, task=task, model=model, details=details)
+    found = result_of(scores_NC, parts["test"], classes, several=True, task=task, model=model)
+    return replace(found, details=details | found.details)
 
 
 def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any]) -> TaskResult:
@@ -225,6 +231,7 @@ def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, An
     folds = official_folds(seen.clips.clips)
     labels = [own[0] for own in seen.clips.labels]
     found: FoldedProbe = probe_folds(seen.one_ND, labels, folds, probe=of, views=seen.views_NWD)
+    # Each clip is tested once over all folds.
     tested = seen.clips.take(np.concatenate([fold.test for fold in folds]))
     each = list(found.folds.values())
     per_query = {name: np.concatenate([one.per_query[name] for one in each]) for name in each[0].per_query}
@@ -248,6 +255,7 @@ def _compared(results: list[TaskResult], trained: str) -> Iterator[TaskResult]:
     """The results, those of the trained network with their gain over the untrained one."""
     for result in results:
         other = [r for r in results if r.task == result.task and r.model != trained and "top1" in r.per_query]
+        # Paired by clip, so both must have read the same ones.
         if result.model == trained and other and len(other[0].keys) == len(result.keys):
             gain = compare(other[0].per_query["top1"], result.per_query["top1"], result.groups)
             result = replace(result, details={**result.details, "top1 over untrained": str(gain)})

@@ -37,7 +37,8 @@ from seehear.space import load_method
 from seehear.types import Batch, Bool, Float, Modality, Tensor
 
 _HIDDEN = "#b8b8b8"
-_MOST_FRAMES = 8  # columns of the picture
+# Columns of the picture.
+_MOST_FRAMES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class ReconstructOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shots:
+class _Shots:
     """One modality of a clip in several versions: frames (T, H, W, 3) from 0 to 1, or levels (S, F)."""
 
     original: np.ndarray
@@ -67,13 +68,13 @@ class Shots:
     lent: np.ndarray | None
     """Version with every hidden patch constant at its mean, which the model is given; None if it predicts the mean."""
     error: float
-    """Relative error of hidden patches, as `Restored.error_B`."""
+    """Relative error of hidden patches, as `_Restored.error_B`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    shots: dict[Modality, Shots]
-    """Shots by modality of the clip."""
+    shots: dict[Modality, _Shots]
+    """Versions by modality of the clip."""
     sounds: dict[str, np.ndarray]
     """Samples by name: Griffin-Lim inversions of the original and the restored spectrogram."""
     rate: int
@@ -86,13 +87,13 @@ def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, d
     method, _, shown = load_method(run)
     if shown is None:
         raise SeehearError(f"{method.name} reads the latents of encoders: it cannot reconstruct pictures or sounds")
-    method, at = masked_autoencoder(method), pick(device)
+    method, at = _masked_autoencoder(method), pick(device)
     return reconstruction(method.eval().to(at), _batch(clip, shown.raw, at), options)
 
 
 def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) -> Reconstruction:
     """Reconstruction of a batch of one clip."""
-    method = masked_autoencoder(method)
+    method = _masked_autoencoder(method)
     found = restore(method, batch, options)
     shots = {m: _shots(method, m, batch[m], found[m]) for m in SIDES if bool(batch[f"has_{m}"])}
     sounds = {}
@@ -108,6 +109,7 @@ def reconstruction(method: Method, batch: Batch, options: ReconstructOptions) ->
 def _batch(clip: Sample, raw: RawConfig, device: torch.device) -> Batch:
     info = probe(clip.path)
     batch: Batch = {}
+    # No end is the end of the file.
     if clip.end <= clip.start and not info.is_picture:
         clip = Sample(path=clip.path, start=clip.start, end=info.duration)
     empty = {"video": torch.zeros(1, raw.frames, raw.size, raw.size, 3, dtype=torch.uint8)}
@@ -118,13 +120,12 @@ def _batch(clip: Sample, raw: RawConfig, device: torch.device) -> Batch:
     return batch
 
 
-def _shots(model: MAViL, m: Modality, x: Tensor, found: Restored) -> Shots:
+def _shots(model: MAViL, m: Modality, x: Tensor, found: _Restored) -> _Shots:
     _, counts = model.patches(m, x)
     patch, standard = model.config.patch_of(m), model.standard[m]
     assert isinstance(standard, Standard)
 
-    flat_BNP = found.original_BNP.mean(dim=-1, keepdim=True).expand_as(found.original_BNP)
-    lent_BNP = torch.where(found.hidden_BN[..., None], flat_BNP, found.original_BNP)
+    lent_BNP = torch.where(found.hidden_BN[..., None], _flat(found.original_BNP), found.original_BNP)
 
     def shape(x_BNP: Tensor) -> np.ndarray:
         made = joined(x_BNP, counts, patch)[0].float().cpu().numpy()
@@ -132,7 +133,7 @@ def _shots(model: MAViL, m: Modality, x: Tensor, found: Restored) -> Shots:
 
     original, restored = (shape(standard.inverse(x)) for x in (found.original_BNP, found.restored_BNP))
     hidden = shape(found.hidden_BN[..., None].expand_as(found.original_BNP).float()) > 0.5
-    return Shots(
+    return _Shots(
         original=original,
         restored=restored.clip(0, 1) if m == "video" else restored,
         hidden=hidden[..., 0] if m == "video" else hidden,
@@ -163,6 +164,7 @@ def save_reconstruction(made: Reconstruction, out: Path) -> list[Path]:
     paths = [out]
     for name, samples in made.sounds.items():
         paths.append(out.with_suffix(f".{name}.wav"))
+        # Scaled down only where it would clip: the two sounds stay comparable in loudness.
         loudest = max(1.0, float(np.abs(samples).max(initial=0.0)))
         with wave.open(str(paths[-1]), "wb") as file:
             file.setnchannels(1)
@@ -172,7 +174,7 @@ def save_reconstruction(made: Reconstruction, out: Path) -> list[Path]:
     return paths
 
 
-def _draw_frames(figure: Any, shots: Shots) -> None:
+def _draw_frames(figure: Any, shots: _Shots) -> None:
     """Draws a row of frames for each version."""
     chosen = np.linspace(0, len(shots.original) - 1, min(_MOST_FRAMES, len(shots.original))).round().astype(int)
     rows = _rows(shots)
@@ -185,8 +187,9 @@ def _draw_frames(figure: Any, shots: Shots) -> None:
     figure.suptitle(f"frames: error of hidden patches {shots.error:.2f} (1 = flat at their mean)", fontsize=9)
 
 
-def _draw_levels(figure: Any, shots: Shots) -> None:
+def _draw_levels(figure: Any, shots: _Shots) -> None:
     """Draws a spectrogram for each version, with the same colours."""
+    # One scale for all versions, without the few extreme levels.
     low, high = np.percentile(shots.original, [1, 99.5])
     rows = _rows(shots)
     axes = figure.subplots(len(rows), 1, sharex=True)
@@ -198,11 +201,12 @@ def _draw_levels(figure: Any, shots: Shots) -> None:
     figure.suptitle(f"sound: error of hidden patches {shots.error:.2f} (1 = flat at their mean)", fontsize=9)
 
 
-def _rows(shots: Shots) -> dict[str, np.ndarray]:
+def _rows(shots: _Shots) -> dict[str, np.ndarray]:
     """Versions by name, from top to bottom. Hidden pixels are transparent, hidden levels masked."""
     if shots.original.ndim == 2:
         seen: np.ndarray = np.ma.masked_array(shots.original, shots.hidden)
     else:
+        # The mask as an alpha channel: hidden pixels show the grey behind them.
         seen = np.concatenate([shots.original, ~shots.hidden[..., None]], axis=-1)
     rows = {"original": shots.original, "seen": seen}
     if shots.lent is not None:
@@ -219,7 +223,8 @@ def _rows(shots: Shots) -> dict[str, np.ndarray]:
 #
 # Bands are wider than the harmonics of a voice, so voices sound hoarse.
 
-_FITS = 200  # multiplicative updates
+# Multiplicative updates.
+_FITS = 200
 _MOMENTUM = 0.99
 _TINY = 1e-12
 
@@ -234,6 +239,7 @@ def sound_of(level_SF: Float[Tensor, "s f"], mel: KaldiMel, *, rounds: int = 60,
         power_SK = power_SK * wanted_SK / (power_SK @ square_KK + _TINY)
     goal_SK = power_SK.sqrt()
     generator = torch.Generator(goal_SK.device).manual_seed(seed)
+    # Random phases by a fixed seed: the original and the restored sound differ by their spectrograms alone.
     turn = torch.rand(goal_SK.shape, generator=generator, device=goal_SK.device)
     angle, before = torch.polar(torch.ones_like(turn), 2 * math.pi * turn), torch.zeros_like(turn, dtype=torch.cfloat)
     for _ in range(rounds):
@@ -262,7 +268,7 @@ def _overlapped(frames_SN: Tensor, mel: KaldiMel) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restored:
+class _Restored:
     """One modality of a batch, as patches in grid order and in units of the data set."""
 
     original_BNP: Float[Tensor, "b n p"]
@@ -275,9 +281,9 @@ class Restored:
 
 
 @torch.no_grad()
-def restore(method: Method, batch: Batch, options: ReconstructOptions) -> dict[Modality, Restored]:
+def restore(method: Method, batch: Batch, options: ReconstructOptions) -> dict[Modality, _Restored]:
     """Prediction of a randomly masked share of each modality."""
-    trained, rows = masked_autoencoder(method), len(batch["video"])
+    trained, rows = _masked_autoencoder(method), len(batch["video"])
     if trained.config.teacher:
         raise SeehearError(
             "a model of stage 2 predicts its teacher's tokens, not pictures or sounds: use one of stage 1"
@@ -293,7 +299,7 @@ def restore(method: Method, batch: Batch, options: ReconstructOptions) -> dict[M
         original_BNP = model.standard[m](seen.patches_BNP)
         hidden_BMP, at_BMP = take(original_BNP, seen.hidden_BM), seen.hidden_BM[:, :, None]
         told_BMP = _predict(model, m, seen, hidden_BMP, rng, options).to(original_BNP.dtype)
-        found[m] = Restored(
+        found[m] = _Restored(
             original_BNP=original_BNP,
             restored_BNP=original_BNP.scatter(1, at_BMP.expand_as(told_BMP), told_BMP),
             hidden_BN=torch.zeros_like(original_BNP[..., 0], dtype=torch.bool).scatter(1, seen.hidden_BM, True),
@@ -323,10 +329,11 @@ def _predict(
 
 
 def _flat(x_BMP: Tensor) -> Tensor:
+    """Patches that are constant at their mean."""
     return x_BMP.mean(dim=-1, keepdim=True).expand_as(x_BMP)
 
 
-def masked_autoencoder(method: Method) -> MAViL:
+def _masked_autoencoder(method: Method) -> MAViL:
     """The method if it is a masked autoencoder; raises `SeehearError` otherwise."""
     if not isinstance(method, MAViL):
         raise SeehearError(f"{method.name} is no masked autoencoder: use a run of MAViL or DiffMAViL")

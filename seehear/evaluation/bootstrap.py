@@ -69,6 +69,7 @@ def seeded_interval(runs: Sequence[np.ndarray], groups: Groups, *, minus: Sequen
     sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
     if len(sizes_G) < 2:
         return _UNKNOWN
+    # Another stream than that of the groups: their draws must be independent.
     rng = np.random.default_rng((0, 1))
     samples = []
     for w_RG in _draws(len(sizes_G), DRAWS, 0):
@@ -96,6 +97,7 @@ def median_interval(values: np.ndarray, groups: Groups, *, seed: int = 0) -> Int
         middle_R1 = reached_RN[:, -1:] // 2
         low_R = np.count_nonzero(reached_RN < middle_R1, axis=1)
         high_R = np.count_nonzero(reached_RN <= middle_R1, axis=1)
+        # The mean of the two middle values, which are one where their number is odd.
         medians.append((sorted_N[low_R] + sorted_N[high_R]) / 2)
     return _bounds(np.concatenate(medians))
 
@@ -135,6 +137,7 @@ def compare(a: np.ndarray, b: np.ndarray, groups: Groups, *, draws: int = DRAWS,
     gain = np.asarray(b, np.float64) - np.asarray(a, np.float64)
     sums_G1, sizes_G = _by_group(gain[:, None], groups)
     low, high = mean_interval(gain, groups, draws=draws, seed=seed)
+    # Another stream than that of the bootstrap.
     signs = np.random.default_rng([seed, 1])
     chunk = max(1, _AT_ONCE // len(sizes_G))
     flipped = np.concatenate(
@@ -145,7 +148,18 @@ def compare(a: np.ndarray, b: np.ndarray, groups: Groups, *, draws: int = DRAWS,
     )
     # The tolerance counts sums that are equal but for rounding, such as the observed signs themselves.
     extreme = np.count_nonzero(np.abs(flipped) >= np.abs(sums_G1.sum()) * (1 - 1e-9))
+    # The observed signs count as one of the draws, so that p is never 0.
     return Comparison(float(gain.mean()), low, high, (extreme + 1) / (draws + 1), len(sizes_G))
+
+
+def group_warnings(groups: Sequence[str | int], split: str) -> tuple[str, ...]:
+    """Warning about a split with few source recordings."""
+    num = len(set(groups))
+    if num >= FEW_GROUPS:
+        return ()
+    return (
+        f"the {split} split has {counted(num, 'group')}: with fewer than {FEW_GROUPS} the intervals are too narrow",
+    )
 
 
 def _numbered(groups: Groups) -> tuple[np.ndarray, int]:
@@ -166,6 +180,7 @@ def _draws(num_groups: int, draws: int, seed: int, rows: int = 0, at_once: int =
     """Number of times each group was drawn, in blocks of draws: (R, G)."""
     rng = np.random.default_rng([seed, 0])
     chunk = max(1, at_once // max(num_groups, rows))
+    # In blocks, so that many draws of many groups fit into memory.
     for at in range(0, draws, chunk):
         yield rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=min(chunk, draws - at))
 

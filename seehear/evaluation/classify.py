@@ -71,7 +71,8 @@ def zero_shot(
     classes = list(classes)
     if missing := sorted(set(labels) - set(classes)):
         raise ValueError(f"labels without a class vector: {', '.join(missing)}")
-    found = retrieval(item_NE, class_CE, list(labels), classes, ks=(1, 5))  # ties count as in retrieval
+    # Ties count as in retrieval.
+    found = retrieval(item_NE, class_CE, list(labels), classes, ks=(1, 5))
     predicted = np.argmax(np.asarray(item_NE) @ np.asarray(class_CE).T, axis=1)
     return _result({"top1": found.per_query["R@1"], "top5": found.per_query["R@5"]}, labels, predicted, classes)
 
@@ -100,11 +101,14 @@ def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (
     def votes(k: int, queries: np.ndarray) -> np.ndarray:
         similarity_QN = unit(queries) @ unit(train.vectors).T
         nearest = np.argpartition(-similarity_QN, min(k, len(train)) - 1, axis=1)[:, :k]
-        weight = np.take_along_axis(similarity_QN, nearest, axis=1) + 1.0  # cosine, [-1, 1]: every vote counts
+        # A cosine is in [-1, 1]: no vote is negative.
+        weight = np.take_along_axis(similarity_QN, nearest, axis=1) + 1.0
         scores_QC = np.zeros((len(queries), len(classes)))
+        # Not `+=`: a class may occur several times among the neighbours, and each vote counts.
         np.add.at(scores_QC, (np.arange(len(queries))[:, None], class_N[nearest]), weight)
         return scores_QC
 
+    # A small set has fewer training items than the largest k.
     models: dict[float, Scores] = {float(k): partial(votes, k) for k in ks if k <= len(train)}
     return _tuned(val, test, classes, models, "k", of_views=lambda scores: scores / scores.sum(axis=1, keepdims=True))
 
@@ -151,6 +155,7 @@ def svm_probe(
 
 def probabilities(logits_NC: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
     """Softmax over classes."""
+    # Less the largest logit, so that no exponential overflows.
     e_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
     return e_NC / e_NC.sum(axis=1, keepdims=True)
 
@@ -166,6 +171,7 @@ def _probe(
 ) -> Classification:
     """A scikit-learn model on standardised vectors, fitted for each C."""
     classes, class_N = _classes(train)
+    # In float64: float32 sums over many rows lose digits.
     scaler = require("sklearn.preprocessing").StandardScaler().fit(np.asarray(train.vectors, np.float64))
 
     def fitted(strength: float) -> Scores:
@@ -173,6 +179,7 @@ def _probe(
 
         def scores(x: np.ndarray) -> np.ndarray:
             decided = model.decision_function(scaler.transform(x))
+            # scikit-learn gives one column for two classes.
             return decided if decided.ndim == 2 else np.stack([np.zeros_like(decided), decided], axis=1)
 
         return scores
@@ -202,6 +209,7 @@ def _tuned(
 
     names, truth = np.asarray(classes), np.asarray(val.labels)
     accuracy = {key: float(np.mean(names[scores(m, val.vectors).argmax(1)] == truth)) for key, m in models.items()}
+    # The first of equals: the strongest regularisation, the fewest neighbours.
     best = max(accuracy, key=lambda key: accuracy[key])
     chosen = {setting: best, "validation_top1": accuracy[best]}
     return by_scores(scores(models[best], test.vectors), test.labels, classes, chosen=chosen)
@@ -231,6 +239,7 @@ def _result(
 ) -> Classification:
     truth = np.asarray(labels)
     chance = {"top1": 1 / len(classes), "top5": min(5 / len(classes), 1.0), "balanced": 1 / len(classes)}
+    # A label that no training item has is a miss, with a row of its own in the confusion.
     all_classes = classes + sorted(set(truth.tolist()) - set(classes))
     names, number = np.array(all_classes, dtype=str), {name: i for i, name in enumerate(all_classes)}
     confusion = np.zeros((len(names), len(names)), np.int64)

@@ -69,13 +69,11 @@ class QueryBankNorm:
 
     @classmethod
     def fit(cls, gallery_GE: np.ndarray, bank_BE: np.ndarray, *, beta: float = 20.0) -> QueryBankNorm:
-        of_items, of_queries, num_g = (
-            _similarity(gallery_GE, bank_BE),
-            _similarity(bank_BE, gallery_GE),
-            len(gallery_GE),
-        )
+        of_items, of_queries = _similarity(gallery_GE, bank_BE), _similarity(bank_BE, gallery_GE)
+        num_g = len(gallery_GE)
         total, active = np.empty(num_g), np.zeros(num_g, bool)
         for start, stop in _blocks(num_g, len(bank_BE)):
+            # In float64, and less the largest: exp of a large beta overflows float32.
             scaled = beta * of_items(start, stop).astype(np.float64)
             most = scaled.max(axis=1)
             total[start:stop] = most + np.log(np.exp(scaled - most[:, None]).sum(axis=1))
@@ -88,6 +86,7 @@ class QueryBankNorm:
 
         def corrected(start: int, stop: int) -> np.ndarray:
             plain = scores(start, stop)
+            # Only queries whose best item is a hub: the rest keep their order.
             chosen = self.active_G[plain.argmax(axis=1)]
             return np.where(chosen[:, None], self.beta * plain - self.log_total_G, plain)
 
@@ -101,6 +100,7 @@ def nearest_mean(scores_of_items: Scores, num_items: int, k: int) -> Float[np.nd
     k = min(k, size)
     for start, stop in _blocks(num_items, size):
         scores = scores_of_items(start, stop)
+        # A partition, not a sort: only the k largest matter.
         means.append(np.partition(scores, size - k, axis=1)[:, size - k :].mean(axis=1))
     return np.concatenate(means)
 
@@ -120,6 +120,7 @@ def tuned_corrections(
     """
     bank_BE = train_query.vectors
     if len(bank_BE) > _BANK:
+        # By a fixed seed: the same library gives the same numbers.
         bank_BE = bank_BE[np.random.default_rng(0).choice(len(bank_BE), _BANK, replace=False)]
 
     def score(correction: NNN | QueryBankNorm) -> float:

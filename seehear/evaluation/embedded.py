@@ -35,6 +35,7 @@ class Embedded:
 
     def one_each(self) -> Embedded:
         """Mean direction of each clip's vectors."""
+        # Owners ascend, so the vectors of a clip are neighbours.
         clips, first = np.unique(self.owner, return_index=True)
         return Embedded(unit(np.add.reduceat(self.vectors, first, axis=0)), clips)
 
@@ -53,15 +54,18 @@ def embed_latents(
     """Vectors of all latents of the data, by modality of the space. Without `unit` they are those of the model's `raw`,
     of any length."""
     device = device_of(model)
+    # Raw vectors are for methods that compare by inner products, as MCN does.
     embed: Any = model.embed if unit else model.raw  # type: ignore[attr-defined]
     found = {}
     for m in data.modalities:
         latents = data.every(m)
         parts = []
-        with torch.no_grad():  # not inference_mode: a sharded method keeps the tensors that it gathers
+        # Not inference_mode: a sharded method keeps the tensors that it gathers.
+        with torch.no_grad():
             for at in range(0, len(latents), _BATCH):
                 rows = latents[at : at + _BATCH].to(device).float()
                 vectors = embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
+                # A space need not hold every modality of the data.
                 if m in vectors:
                     parts.append(vectors[m].float().cpu().numpy())
         if parts:

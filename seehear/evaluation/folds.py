@@ -50,6 +50,7 @@ class FoldedProbe:
 
 def rotating_folds(numbers: Sequence[str | int]) -> list[Fold]:
     """Folds from fold numbers: each is the test set once, the next one validation."""
+    # Numbers, not words: 'fold 10' comes after 'fold 2'.
     own = np.asarray([int(number) for number in numbers])
     names = np.unique(own).tolist()
     if len(names) < 3:
@@ -68,6 +69,7 @@ def rotating_folds(numbers: Sequence[str | int]) -> list[Fold]:
 
 def listed_folds(lists: Mapping[str, Sequence[str]], groups: Sequence[str]) -> list[Fold]:
     """Folds from lists with train, test or '' for each row. A fifth of the training groups is validation."""
+    # By recording, and by its name alone: the split is the same in every run.
     held = np.array([split_of(group, (0.8, 0.2, 0.0), 0) == "val" for group in groups])
     folds = []
     for name, uses in lists.items():
@@ -111,9 +113,12 @@ def probe_folds(
     found = {}
     for fold in folds:
         train, val, test = part(fold.train, learned), part(fold.val, tested), part(fold.test, tested)
+        # Validation in place of the test: the test rows are read once, by the chosen setting.
         chosen = probe(train, val, val).chosen
         what = next(iter(set(chosen) & set(_SETTING)))
+        # Neighbours and steps are counts.
         value = chosen[what] if what == "C" else int(chosen[what])
+        # The rows that chose the setting learn, too, as in the published protocols.
         whole = part(np.concatenate([fold.train, fold.val]), learned)
         found[fold.name] = replace(probe(whole, val, test, **{_SETTING[what]: (value,)}), chosen=chosen)
     table = {name: [one.metrics[name] for one in found.values()] for name in next(iter(found.values())).metrics}

@@ -32,7 +32,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Hubness:
+class _Hubness:
     skew: float
     """Skewness of the number of queries whose first k hold an item: 0 where all items are equally popular."""
     largest: float
@@ -48,12 +48,13 @@ def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"])
         raise ValueError(f"rows must belong together, two at least; got {x_NE.shape} and {y_NE.shape}")
     n = len(x_NE)
     matched = float(np.vecdot(x_NE, y_NE).mean())
-    every = float(x_NE.mean(axis=0) @ y_NE.mean(axis=0))  # the mean over all n^2 pairs
+    # The mean cosine over all n^2 pairs, without their matrix.
+    every = float(x_NE.mean(axis=0) @ y_NE.mean(axis=0))
     distance = float(np.linalg.norm(x_NE.mean(axis=0) - y_NE.mean(axis=0)))
     return Gap(distance, matched, (every * n - matched) / (n - 1))
 
 
-def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g e"], *, k: int = 10) -> Hubness:
+def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g e"], *, k: int = 10) -> _Hubness:
     """Hubness of a gallery among the first k of each query."""
     query_QE, gallery_GE = np.asarray(query_QE, np.float32), np.asarray(gallery_GE, np.float32)
     num_g = len(gallery_GE)
@@ -64,7 +65,7 @@ def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g
         times_G += np.bincount(np.argpartition(-scores, k - 1, axis=1)[:, :k].ravel(), minlength=num_g)
     away = times_G - times_G.mean()
     skew = float((away**3).mean() / times_G.std() ** 3) if away.any() else 0.0
-    return Hubness(skew, float(times_G.max() / len(query_QE)), float((times_G == 0).mean()))
+    return _Hubness(skew, float(times_G.max() / len(query_QE)), float((times_G == 0).mean()))
 
 
 def mutual_knn(
@@ -79,7 +80,9 @@ def mutual_knn(
     own_NN = group_N[:, None] == group_N[None, :]
     both_NN = ~own_NN
     for z in (x_ND, y_NE):
+        # Centred: vectors with a large common part are all about equally near.
         centred = unit(np.asarray(z, np.float32) - np.asarray(z, np.float32).mean(axis=0))
+        # Rows of one recording are near in any encoder, which says nothing of the two.
         similar_NN = np.where(own_NN, -np.inf, centred @ centred.T)
         near_NN = np.zeros((n, n), bool)
         np.put_along_axis(near_NN, np.argpartition(-similar_NN, k - 1, axis=1)[:, :k], True, axis=1)

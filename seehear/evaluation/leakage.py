@@ -130,6 +130,7 @@ def picture_fingerprint(frame_HWC: np.ndarray) -> int | None:
     grey = frame_HWC.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     if grey.std() < _FLAT:
         return None
+    # Without the first coefficient: the mean brightness changes from copy to copy.
     low = require("scipy.fft").dctn(grey, norm="ortho")[:8, :8].ravel()[1:]
     bits = low > np.median(low)
     return int(np.packbits(np.append(bits, False)).view(">u8")[0])
@@ -164,7 +165,7 @@ def audio_fingerprint(waveform_S: Float[np.ndarray, " s"]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class SoundMatch:
+class _SoundMatch:
     place: int
     """Position in the list that was searched."""
     differ: float
@@ -184,7 +185,7 @@ class SoundIndex:
         self.owner = np.repeat(np.arange(len(prints)), [len(p) for p in prints])[order]
         self.frame = np.concatenate([np.arange(len(p)) for p in prints] or [np.zeros(0, int)])[order]
 
-    def matches(self, query: np.ndarray) -> list[SoundMatch]:
+    def matches(self, query: np.ndarray) -> list[_SoundMatch]:
         """Sounds that agree with the query on at least 1.5 s, each in its best alignment."""
         found = []
         for place, shift in self._candidates(query):
@@ -192,17 +193,20 @@ class SoundIndex:
             start, stop = max(0, -shift), min(len(query), len(other) - shift)
             mine, theirs = query[start:stop], other[start + shift : stop + shift]
             both = (mine != 0) & (theirs != 0)
-            if both.sum() < _OVERLAP:  # too short to tell
+            if both.sum() < _OVERLAP:
+                # Too short to tell.
                 continue
             differ = float(np.bitwise_count(mine[both] ^ theirs[both]).mean() / 32)
             if differ <= _SAME_SOUND:
-                found.append(SoundMatch(place, differ, shift * _HOP / AUDIO_RATE))
+                found.append(_SoundMatch(place, differ, shift * _HOP / AUDIO_RATE))
         return found
 
     def _candidates(self, query: np.ndarray) -> list[tuple[int, int]]:
         """(sound, shift) with the most equal values, for each sound with two or more of them."""
         votes: dict[tuple[int, int], int] = {}
         low, high = np.searchsorted(self.values, query, "left"), np.searchsorted(self.values, query, "right")
+        # Only exact values are looked up: two prints of one recording share some, even with a quarter of their bits
+        # wrong.
         for t in np.flatnonzero((high > low) & (high - low <= _COMMON) & (query != 0)):
             here = slice(low[t], high[t])
             for place, frame in zip(self.owner[here].tolist(), self.frame[here].tolist(), strict=True):

@@ -23,7 +23,8 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
     seconds, steps = scores_TK.shape
     if seconds < steps:
         raise ValueError(f"{steps} steps of a second each do not fit into {seconds} seconds")
-    best_T = np.zeros(seconds)  # largest sum of the steps so far with the last one at or before t
+    # Largest sum of the steps so far with the last one at or before t.
+    best_T = np.zeros(seconds)
     came_KT = np.zeros((steps, seconds), dtype=np.int64)
     for k in range(steps):
         here_T = np.full(seconds, -np.inf)
@@ -31,9 +32,11 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
         here_T[1:] = before_T + scores_TK[1:, k]
         here_T[0] = scores_TK[0, k] if k == 0 else -np.inf
         best_T = np.maximum.accumulate(here_T)
+        # Strictly higher: among equal sums the earliest second stays.
         higher_T = np.concatenate([[True], here_T[1:] > best_T[:-1]])
         came_KT[k] = np.maximum.accumulate(np.where(higher_T, np.arange(seconds), 0))
     chosen_K = np.zeros(steps, dtype=np.int64)
+    # Backwards from the last second: each step knows where the best path before it ended.
     end = seconds - 1
     for k in reversed(range(steps)):
         chosen_K[k] = came_KT[k, end]
@@ -71,6 +74,7 @@ def chance(truth_TK: Bool[np.ndarray, "t k"]) -> float:
         n, k = np.broadcast_arrays(np.asarray(n, float), np.asarray(k, float))
         fits = (k >= 0) & (k <= n)
         n, k = np.where(fits, n, 0), np.where(fits, k, 0)
+        # In logarithms: the binomials of a video of minutes overflow float64.
         return np.where(fits, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
 
     seconds, steps = truth_TK.shape

@@ -34,12 +34,14 @@ class MTEBModel:
     def mteb_model_meta(self) -> Any:
         mteb = require("mteb", "mteb")
         weights = [*self.space.parameters()]
+        # MTEB wants every field; None is its word for unknown.
         unknown = ("release_date", "languages", "max_tokens", "public_training_code", "training_datasets")
         return mteb.models.ModelMeta(
             loader=None,
             name=self.name,
             revision=self.space.fingerprint,
-            n_parameters=sum(p.numel() for p in weights),  # of the space; its encoders are models of their own
+            # Parameters of the space alone: its encoders are models of their own.
+            n_parameters=sum(p.numel() for p in weights),
             memory_usage_mb=sum(p.numel() * p.element_size() for p in weights) / 2**20,
             embed_dim=self.space.dim,
             license=self.licence,
@@ -58,9 +60,11 @@ class MTEBModel:
         media = [name for name in batch if name in ("text", "image", "audio", "video")]
         names = [name for name in media if name in self.space.modalities]
         if "image" in names and "video" in names:
-            names.remove("image")  # both are of one modality of the space
+            # Both are of one modality of the space.
+            names.remove("image")
         if not names:
             has = ", ".join(self.space.modalities)
             raise SeehearError(f"the task gives {', '.join(media) or 'no media'}, the space has {has}")
+        # MTEB gives columns, `encode` takes items.
         columns = (batch[name] for name in names)
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

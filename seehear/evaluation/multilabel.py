@@ -22,7 +22,7 @@ _CAP = 1.0 - 1e-6
 
 
 @dataclass(frozen=True)
-class MultiLabel:
+class _MultiLabel:
     metrics: dict[str, float]
     """mAP, AUC, d'."""
     chance: dict[str, float]
@@ -35,21 +35,23 @@ class MultiLabel:
 
 def multilabel(
     scores_NC: Float[np.ndarray, "n c"], truth_NC: Bool[np.ndarray, "n c"], classes: Sequence[str]
-) -> MultiLabel:
+) -> _MultiLabel:
     """Measures of (N, C) scores over the usable classes."""
     scores_NC, truth_NC = np.asarray(scores_NC, np.float64), np.asarray(truth_NC, bool)
     if scores_NC.shape != truth_NC.shape or scores_NC.shape[1] != len(classes):
         shapes = f"{scores_NC.shape}, {truth_NC.shape} and {len(classes)} classes"
         raise ValueError(f"scores and truth must be (items, classes); got {shapes}")
+    # A class that all items have, or none, has neither precision nor AUC.
     usable = usable_classes(truth_NC)
     if not len(usable):
         raise ValueError("no class has both an item that has it and one that has not")
     precision = np.array([average_precision(scores_NC[:, c], truth_NC[:, c]) for c in usable])
     area = np.array([auc(scores_NC[:, c], truth_NC[:, c]) for c in usable])
+    # The mean of d', not the d' of the mean AUC, which is smaller.
     distance = np.mean([d_prime(a) for a in area])
     metrics = {"mAP": float(precision.mean()), "AUC": float(area.mean()), "d'": float(distance)}
     chance = {"mAP": float(truth_NC[:, usable].mean()), "AUC": 0.5, "d'": 0.0}
-    return MultiLabel(metrics, chance, [classes[int(c)] for c in usable], precision, area)
+    return _MultiLabel(metrics, chance, [classes[int(c)] for c in usable], precision, area)
 
 
 def truth_of(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> Bool[np.ndarray, "n c"]:
@@ -70,7 +72,8 @@ def average_precision(scores_N: Float[np.ndarray, " n"], truth_N: Bool[np.ndarra
     """Sum over distinct scores of (recall gained) * (precision); tied items enter together."""
     scores_N, truth_N = np.asarray(scores_N), np.asarray(truth_N, bool)
     order = np.argsort(-scores_N, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores_N[order]) != 0, True))  # last place of each tied block
+    # Last place of each tied block: tied items enter together, in no order.
+    last = np.flatnonzero(np.append(np.diff(scores_N[order]) != 0, True))
     right = np.cumsum(truth_N[order])[last]
     gained = np.diff(right, prepend=0)
     return float(np.sum(gained * right / (last + 1)) / right[-1])
@@ -87,6 +90,7 @@ def auc(scores_N: Float[np.ndarray, " n"], truth_N: Bool[np.ndarray, " n"]) -> f
 
 def d_prime(area: float) -> float:
     """Distance of two unit normals with this AUC."""
+    # NaN, of a class without positive or negative items.
     if area != area:
         return float("nan")
     return float(2**0.5 * NormalDist().inv_cdf(min(max(area, 1 - _CAP), _CAP)))
@@ -96,7 +100,7 @@ def d_prime(area: float) -> float:
 class Marked:
     """Vectors of one split with the classes of each item."""
 
-    vectors: Float[np.ndarray, "n d"]
+    vectors: Float[np.ndarray, "n d"] | Float[np.ndarray, "n w d"]
     truth: Bool[np.ndarray, "n c"]
 
 

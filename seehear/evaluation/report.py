@@ -62,7 +62,9 @@ class EvaluationReport:
         page of an earlier evaluation is removed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / HTML_NAME).is_file():  # of a folder in its place, the numbers are written all the same
+        # A folder in its place is left alone, and the numbers are written all the same.
+        if (folder / HTML_NAME).is_file():
+            # A page of older numbers would contradict the new ones.
             (folder / HTML_NAME).unlink()
         arrays: dict[str, np.ndarray] = {}
         for result in self.results:
@@ -70,9 +72,12 @@ class EvaluationReport:
             columns = {"keys": result.keys, "groups": result.groups, **result.per_query}
             columns |= {"truth": result.truth, "said": result.said} if len(result.said) else {}
             arrays |= {prefix + name: np.asarray(values) for name, values in columns.items() if len(result.keys)}
+        # With the process in its name: two evaluations of one run may end at the same time.
         temporary = folder / f".{QUERIES_NAME}.{os.getpid()}.npz"
+        # The values first: the JSON file makes a report, and must not be there without them.
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, folder / QUERIES_NAME)
+        # Strict JSON: other readers do not know NaN.
         text = json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         temporary = folder / f".{JSON_NAME}.{os.getpid()}"
         temporary.write_text(text, encoding="utf-8")
@@ -86,6 +91,7 @@ class EvaluationReport:
         if not (folder / JSON_NAME).is_file():
             raise SeehearError(f"{folder} has no {JSON_NAME}: run 'seehear evaluate {folder}' first")
         plain = read_json(folder / JSON_NAME, "evaluate again")
+        # Before anything else is read: fields of another format mean something else.
         if plain.get("format") != FORMAT:
             raise SeehearError(f"{folder / JSON_NAME} is not of format {FORMAT}: evaluate again with this seehear")
         try:
@@ -159,6 +165,7 @@ def provenance(command: str = "") -> dict[str, Any]:
     for name in ("seehear", "torch", "numpy", "scikit-learn", "lancedb", "transformers"):
         try:
             packages[name] = metadata.version(name)
+        # Optional packages may be missing, and seehear may run from a copy of its source.
         except metadata.PackageNotFoundError:
             continue
     versions = {"python": platform.python_version(), **packages}
@@ -172,6 +179,7 @@ def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskRes
         return float("nan") if value is None else value
 
     prefix = f"{plain['model_name']}{_SEPARATOR}{plain['task_name']}{_SEPARATOR}"
+    # A separator that no name contains: a model may be called 'fusemix + NNN'.
     own = {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}
     empty = np.array([], dtype=str)
     return TaskResult(

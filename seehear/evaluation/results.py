@@ -54,11 +54,14 @@ class TaskResult:
     def minus(self, other: TaskResult) -> dict[str, Comparison]:
         """This result minus another on their shared queries, by measure; empty without shared queries."""
         place = {key: i for i, key in enumerate(other.keys.tolist())}
+        # By name: two runs may have evaluated other clips, or in another order.
         shared = [(place[key], i) for i, key in enumerate(self.keys.tolist()) if key in place]
         if not shared:
             return {}
         at_other, at = np.array(shared).T
+        # Results of another version may have other measures.
         names = [name for name in other.per_query if name in self.per_query]
+        # Recordings are resampled, as in the intervals of each result alone.
         groups = other.groups[at_other]
         return {n: compare(other.per_query[n][at_other], self.per_query[n][at], groups) for n in names}
 

@@ -76,6 +76,7 @@ def retrieval(
     ks: Sequence[int] = (1, 5, 10),
 ) -> RetrievalResult:
     """Ranks the gallery for every query by inner product (cosine, for the unit vectors of a shared space)."""
+    # float32, as the vectors are: in float16 many scores would tie.
     query_QE, gallery_GE = (
         x.detach().float() if isinstance(x, Tensor) else np.asarray(x, np.float32) for x in (query_QE, gallery_GE)
     )
@@ -154,11 +155,12 @@ def _measure(
         if len(own) > 1:
             right_above[i, : len(own)], right[i, : len(own)] = _higher_and_equal(own, own)
     count = real.sum(axis=1)
+    # Positives are sorted by score: the first column is the best one.
     best = above[:, 0], block[:, 0], right[:, 0]
-    gain = np.where(real, discount_gain(above, block, discounts), 0.0).sum(axis=1)
-    precision = np.where(real, precision_sum(above, block, right, right_above, harmonic), 0.0).sum(axis=1)
+    gain = np.where(real, _discount_gain(above, block, discounts), 0.0).sum(axis=1)
+    precision = np.where(real, _precision_sum(above, block, right, right_above, harmonic), 0.0).sum(axis=1)
     measures = {f"R@{k}": recall(*best, k) for k in ks}
-    measures |= {"rank": first_rank(*best), "MRR": reciprocal_rank(*best)}
+    measures |= {"rank": _first_rank(*best), "MRR": reciprocal_rank(*best)}
     measures["AP"] = precision / count
     measures["nDCG@10"] = gain / discounts[np.minimum(count, len(discounts) - 1)]
     return measures
@@ -166,6 +168,7 @@ def _measure(
 
 def _higher_and_equal(row: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number of values of the row that are higher than, and equal to, each of `own` (values of the row)."""
+    # Few positives: counting is faster than sorting the row.
     if len(own) <= _FEW:
         higher = np.array([np.count_nonzero(row > score) for score in own])
         return higher, np.array([np.count_nonzero(row == score) for score in own])
@@ -181,10 +184,10 @@ def _chance(
     above, block = np.zeros_like(counts), np.full_like(counts, gallery)
     chance = {f"R@{k}": float(recall(above, block, counts, k).mean()) for k in ks}
     chance["median_rank"] = chance_median(gallery, counts)
-    chance["mean_rank"] = float(first_rank(above, block, counts).mean())
+    chance["mean_rank"] = float(_first_rank(above, block, counts).mean())
     chance["MRR"] = float(reciprocal_rank(above, block, counts).mean())
-    chance["mAP"] = float(precision_sum(above, block, counts, above, harmonic).mean())
-    gain = counts * discount_gain(above, block, discounts)
+    chance["mAP"] = float(_precision_sum(above, block, counts, above, harmonic).mean())
+    gain = counts * _discount_gain(above, block, discounts)
     chance["nDCG@10"] = float((gain / discounts[np.minimum(counts, len(discounts) - 1)]).mean())
     return chance
 
@@ -199,6 +202,7 @@ def _positives(query_ids: Ids, gallery_ids: Ids) -> tuple[np.ndarray, np.ndarray
     starts = np.searchsorted(of_gallery[order], np.arange(len(number) + 1))
     sizes = np.where(of_query >= 0, np.diff(starts)[of_query] if len(number) else 0, 0)
     first = np.concatenate([[0], np.cumsum(sizes)])
+    # Position within the positives of a query, without a loop over queries.
     within = np.arange(first[-1]) - np.repeat(first[:-1], sizes)
     return first, order[np.repeat(starts[of_query], sizes) + within]
 
@@ -206,7 +210,7 @@ def _positives(query_ids: Ids, gallery_ids: Ids) -> tuple[np.ndarray, np.ndarray
 Counts = np.ndarray
 
 
-def first_rank(above: Counts, block: Counts, right: Counts) -> np.ndarray:
+def _first_rank(above: Counts, block: Counts, right: Counts) -> np.ndarray:
     """Expected rank, from 1, of the first relevant item of a block: above + (block + 1) / (right + 1)."""
     return above + (block + 1) / (right + 1)
 
@@ -218,7 +222,8 @@ def recall(above: Counts, block: Counts, right: Counts, k: int) -> np.ndarray:
         seen = min(max(k - above, 0), block)
         if block - seen < right:
             return 1.0
-        few, many = min(seen, right), max(seen, right)  # the ratio is the same with `seen` and `right` swapped
+        # The ratio is the same with `seen` and `right` swapped, and the shorter product is faster.
+        few, many = min(seen, right), max(seen, right)
         i = np.arange(few)
         return 1.0 - float(np.prod((block - many - i) / (block - i)))
 
@@ -237,7 +242,9 @@ def reciprocal_rank(above: Counts, block: Counts, right: Counts) -> np.ndarray:
     return _once(expected, above, block, right)
 
 
-def precision_sum(above: Counts, block: Counts, right: Counts, right_above: Counts, harmonic: np.ndarray) -> np.ndarray:
+def _precision_sum(
+    above: Counts, block: Counts, right: Counts, right_above: Counts, harmonic: np.ndarray
+) -> np.ndarray:
     """Expected precision at the place of one relevant item of the block; averaged over all relevant items, it is the
     average precision. `harmonic[n]` is 1 + 1/2 + ... + 1/n."""
     inverse = harmonic[above + block] - harmonic[above]
@@ -245,7 +252,7 @@ def precision_sum(above: Counts, block: Counts, right: Counts, right_above: Coun
     return ((right_above + 1) * inverse + others * (block - (above + 1) * inverse)) / block
 
 
-def discount_gain(above: Counts, block: Counts, discounts: np.ndarray) -> np.ndarray:
+def _discount_gain(above: Counts, block: Counts, discounts: np.ndarray) -> np.ndarray:
     """Expected discounted gain of one relevant item. `discounts[n]` is the sum over the first n places, constant after
     the cut."""
     last = len(discounts) - 1
@@ -257,10 +264,12 @@ def chance_median(gallery: int, positives: np.ndarray) -> float:
     of each query. The middle where the median is an interval: (gallery + 1) / 2 for one positive each."""
     sizes, weights = np.unique(positives, return_counts=True)
     places = np.arange(1, gallery + 1)
-    beyond = np.zeros(gallery)  # P(rank > r)
+    # P(rank > r).
+    beyond = np.zeros(gallery)
     for size, weight in zip(sizes, weights / weights.sum(), strict=True):
         left = np.maximum(gallery - size - places + 1, 0) / (gallery - places + 1)
         beyond += weight * np.cumprod(left)
+    # The tolerance covers the rounding of a product over the whole gallery.
     low = int(np.argmax(beyond <= 0.5 + 1e-12))
     high = int(np.argmax(beyond < 0.5 - 1e-12))
     return float(places[low] + places[high]) / 2

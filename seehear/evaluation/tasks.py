@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -11,10 +11,9 @@ import numpy as np
 
 from seehear.evaluation.bootstrap import intervals, median_interval, statistic_intervals
 from seehear.evaluation.classify import Classification, zero_shot
-from seehear.evaluation.correspondence import correspondence
 from seehear.evaluation.embedded import Classes, Embedded, fuse
 from seehear.evaluation.geometry import hubness, modality_gap
-from seehear.evaluation.multilabel import multilabel, truth_of, usable_classes
+from seehear.evaluation.multilabel import d_prime, multilabel, truth_of, usable_classes
 from seehear.evaluation.results import TaskResult
 from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.types import Modality
@@ -38,6 +37,20 @@ class ScoredClips:
     model: str
     seed: int
     """Seed of the bootstrap."""
+
+    def take(self, rows: np.ndarray) -> ScoredClips:
+        """The clips of these rows, which may repeat, without their labels."""
+        return ScoredClips(self.ids[rows], self.groups[rows], None, self.model, self.seed)
+
+
+def all_results(embeddings: Embeddings, clips: ScoredClips, classes: Sequence[Classes] = ()) -> list[TaskResult]:
+    """Results of all tasks that the embeddings allow: every ordered pair of modalities, fused queries, mixed galleries,
+    correspondence, and classes by name where the clips have labels. Row i of `clips` is clip i, the owner in
+    `embeddings`."""
+    results = [*pairs(embeddings, clips), *fused(embeddings, clips), *mixed(embeddings, clips)]
+    results += correspond(embeddings, clips)
+    named = classes if clips.labels is not None else ()
+    return results + [result for one in named for result in by_name(embeddings, one, clips)]
 
 
 def pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
@@ -74,6 +87,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) 
                     found = retrieval(query.vectors, known.vectors, query.owner, known.owner)
                     scores[share] = found.metrics["MRR"]
             if scores:
+                # Ties go to the weight nearest to the plain mean.
                 best = max(scores, key=lambda share: (scores[share], -abs(share - 0.5)))
                 query = fuse([embeddings[m] for m in pair], (best, 1 - best))
                 details = {"weights": {m: w for m, w in zip(pair, (best, 1 - best), strict=True)}}
@@ -110,6 +124,7 @@ def retrieval_result(
     """Result of a retrieval with bootstrap intervals."""
     groups = clips.groups[query.owner[found.rows]]
     bounds = intervals(found.per_query, groups, seed=clips.seed)
+    # Means over queries are named by what they are the mean of.
     bounds |= {"mAP": bounds.pop("AP"), "mean_rank": bounds.pop("rank")}
     bounds["median_rank"] = median_interval(found.ranks, groups, seed=clips.seed)
     counts = {"queries": found.queries, "gallery": found.gallery, "groups": len(set(groups.tolist()))}
@@ -130,6 +145,7 @@ def retrieval_result(
 
 def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
     """Gap between two modalities, and hubness of the gallery, of a sample of many queries."""
+    # A fixed sample: hubness takes the whole gallery for each query.
     rng = np.random.default_rng(0)
     some = query.vectors
     if len(some) > _SAMPLE:
@@ -164,6 +180,7 @@ def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResul
             chance={"AUC": 0.5, "AUC within": 0.5, "d'": 0.0},
             intervals=bounds,
             counts={"queries": len(found.rows), "gallery": len(gallery.owner), "groups": len(set(groups.tolist()))},
+            # Not 'AUC within': it is NaN for many queries, which no paired comparison can use.
             per_query={"AUC": found.per_query["AUC"]},
             keys=_keys(clips.ids, query.owner)[found.rows],
             groups=groups,
@@ -183,41 +200,35 @@ def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Ite
         if len(one):
             owner, keys = part.owner[one], _keys(clips.ids, part.owner)[one]
             found = zero_shot(part.vectors[one], classes.vectors, [labels[c][0] for c in owner], classes.names)
-            details = {"prompts": classes.prompts}
-            yield classification_result(f"{m}->class{name}", found, clips, keys, owner, details=details)
+            items, details = replace(clips.take(owner), ids=keys), {"prompts": classes.prompts}
+            yield classification_result(f"{m}->class{name}", found, items, details=details)
         if (count[part.owner] > 1).any():
             some = np.flatnonzero(count[part.owner] > 0)
             owner = part.owner[some]
             truth_NC = truth_of([labels[c] for c in owner], classes.names)
             if len(usable_classes(truth_NC)):
                 scores_NC = part.vectors[some] @ classes.vectors.T
-                groups = clips.groups[owner]
-                yield multilabel_result(f"{m}->labels{name}", scores_NC, truth_NC, groups, classes.names, clips)
+                items = clips.take(owner)
+                yield multilabel_result(f"{m}->labels{name}", scores_NC, truth_NC, classes.names, items)
 
 
 def classification_result(
-    task: str,
-    found: Classification,
-    clips: ScoredClips,
-    keys: np.ndarray,
-    owner: np.ndarray,
-    *,
-    details: Mapping[str, Any] | None = None,
+    task: str, found: Classification, items: ScoredClips, *, details: Mapping[str, Any] | None = None
 ) -> TaskResult:
-    """Result of a classification with bootstrap intervals."""
-    groups = clips.groups[owner]
-    counts = {"queries": len(owner), "classes": len(found.classes), "groups": len(set(groups.tolist()))}
+    """Result of a classification with bootstrap intervals. `items`: a row for each classified item."""
+    groups = items.groups
+    counts = {"queries": len(groups), "classes": len(found.classes), "groups": len(set(groups.tolist()))}
     return TaskResult(
         task=task,
         kind="classification",
-        model=clips.model,
+        model=items.model,
         metrics=found.metrics,
         chance=found.chance,
-        intervals=intervals(found.per_query, groups, seed=clips.seed),
+        intervals=intervals(found.per_query, groups, seed=items.seed),
         counts=counts,
         details={**(details or {}), "chosen": found.chosen, "mistakes": found.mistakes()},
         per_query=found.per_query,
-        keys=keys,
+        keys=items.ids,
         groups=groups,
         truth=found.truth,
         said=found.said,
@@ -228,27 +239,28 @@ def multilabel_result(
     task: str,
     scores_NC: np.ndarray,
     truth_NC: np.ndarray,
-    groups: np.ndarray,
     names: Sequence[str],
-    clips: ScoredClips,
+    items: ScoredClips,
     *,
     details: Mapping[str, Any] | None = None,
 ) -> TaskResult:
-    """Result of (N, C) scores with several labels an item; without intervals where they would take too long."""
-    found = multilabel(scores_NC, truth_NC, names)
+    """Result of (N, C) scores with several labels an item; without intervals where they would take too long. `items`: a
+    row for each."""
+    found, groups = multilabel(scores_NC, truth_NC, names), items.groups
     bounds: dict[str, tuple[float, float]] = {}
     if scores_NC.size <= _SMALL:
 
         def measures(at: np.ndarray) -> list[float]:
             return list(multilabel(scores_NC[at], truth_NC[at], names).metrics.values())
 
-        bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=clips.seed)
+        # Each draw measures anew, and a draw may leave a class without items: it is skipped.
+        bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=items.seed)
     worst = np.argsort(found.average_precision)[:5]
     hardest = {found.classes[int(c)]: float(found.average_precision[c]) for c in worst}
     return TaskResult(
         task=task,
         kind="multilabel",
-        model=clips.model,
+        model=items.model,
         metrics=found.metrics,
         chance=found.chance,
         intervals=bounds,
@@ -259,6 +271,64 @@ def multilabel_result(
 
 def _keys(ids: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """Name of each row: the clip's id, with the number of the row from the second row of a clip on."""
+    # Owners ascend: the difference to the first row of the clip.
     within = np.arange(len(owner)) - np.searchsorted(owner, owner)
     names = zip(ids[owner].tolist(), within.tolist(), strict=True)
     return np.array([f"{name}|{n}" if n else name for name, n in names], dtype=str)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Correspondence of the modalities of held-out clips, without labels.
+#
+#     AUC         probability that a clip's own other modality is nearer than that of a clip from another recording
+#     AUC within  the same against other clips of its own recording: other moments, same place and voices
+#     d'          distance of two unit normals with that AUC
+#
+# It shows whether the modalities are aligned for such media, and not whether by content: a space that matches clips by
+# room, camera or speaker alone has a high AUC, and an AUC within at chance.
+
+# Scores held at once.
+_BLOCK = 1 << 24
+
+
+@dataclass(frozen=True)
+class _Correspondence:
+    metrics: dict[str, float]
+    """AUC and d'; 'AUC within' where a recording has several clips."""
+    rows: np.ndarray
+    """(queries,) number of the query of each value of `per_query`."""
+    per_query: dict[str, np.ndarray]
+    """AUC; 'AUC within', NaN where the recording has no other clip."""
+
+
+def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> _Correspondence:
+    """`groups[owner]` is the recording of a clip. Ties count half; several own items (texts) are averaged."""
+    groups = np.unique(np.asarray(groups), return_inverse=True)[1]
+    gallery_group = groups[gallery.owner]
+    rows = np.flatnonzero(np.isin(query.owner, gallery.owner))
+    if len(rows) == 0 or len(set(gallery_group.tolist())) < 2:
+        raise ValueError("correspondence needs clips with both modalities, of two recordings at least")
+    # NaN where a query has no counterpart to be compared with.
+    across, within = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    block = max(1, _BLOCK // len(gallery.owner))
+    for at in range(0, len(rows), block):
+        some = rows[at : at + block]
+        scores = query.vectors[some] @ gallery.vectors.T
+        for i, (row, own_G) in enumerate(zip(some, scores, strict=True), start=at):
+            clip = query.owner[row]
+            mine, same = gallery.owner == clip, gallery_group == groups[clip]
+            across[i] = _above(own_G[mine], own_G[~same])
+            if (other := same & ~mine).any():
+                within[i] = _above(own_G[mine], own_G[other])
+    area = float(np.nanmean(across))
+    metrics = {"AUC": area, "d'": d_prime(area)}
+    if not np.isnan(within).all():
+        metrics["AUC within"] = float(np.nanmean(within))
+    return _Correspondence(metrics, rows, {"AUC": across, "AUC within": within})
+
+
+def _above(own: np.ndarray, others: np.ndarray) -> float:
+    """Share of (own, other) pairs with own above other."""
+    ordered = np.sort(others)
+    below, not_above = np.searchsorted(ordered, own, side="left"), np.searchsorted(ordered, own, side="right")
+    return float((below + not_above).mean() / 2 / len(others))

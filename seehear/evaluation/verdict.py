@@ -45,18 +45,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def own_name(model: str, names: Sequence[str]) -> bool:
-    """True if a model of an evaluation is one of the run's spaces, or made of one ('fusemix, weighted', 'fusemix +
-    NNN')."""
-    return any(model == name or model.startswith((f"{name},", f"{name} +")) for name in names)
-
-
 def rivals(
     results: Sequence[TaskResult], task: str, own: Sequence[str], metric: str
 ) -> tuple[TaskResult | None, TaskResult | None]:
     """(best closed form, best untrained space) at a task, or None. They are chosen on the evaluated split, which
     favours them. `own`: names of the run's spaces."""
-    others = [r for r in results if r.task == task and metric in r.metrics and not own_name(r.model, own)]
+    # Results made of a space of the run are its own, too: 'fusemix, weighted', 'fusemix + NNN'.
+    made_of = tuple(name + sign for name in own for sign in (",", " +"))
+    others = [r for r in results if r.task == task and metric in r.metrics]
+    others = [r for r in others if r.model not in own and not r.model.startswith(made_of)]
     others.sort(key=lambda r: -r.metrics[metric])
     frozen = [r for r in others if r.model in UNTRAINED or r.model.startswith("frozen ")]
     return next((r for r in others if r not in frozen), None), next(iter(frozen), None)
@@ -77,7 +74,8 @@ def _share(result: TaskResult, metric: str) -> str:
 
 def _chance(result: TaskResult, metric: str) -> str:
     chance = result.chance.get(metric, math.nan)
-    low = result.intervals.get(metric, (math.nan, math.nan))[0]  # one recording has no interval: it may be anything
+    # One recording has no interval: it may be anything.
+    low = result.intervals.get(metric, (math.nan, math.nan))[0]
     doubt = "" if low > chance else ", which may be all it is"
     return "" if math.isnan(chance) else f" (chance {percent(chance)}{doubt})"
 
@@ -94,6 +92,7 @@ def _standing(results: Sequence[TaskResult], asked: Sequence[TaskResult], metric
                 name = f"{_people(other.model)} ({percent(other.metrics[metric])})"
                 found.setdefault(_compared(result, other, metric), []).append(name)
         if found:
+            # Bad news first.
             order = sorted(found, key=_STANDINGS.index)
             doubts = {"is ahead of": ", which may be chance"}
             parts = [f"{how} {' and '.join(found[how])}{doubts.get(how, '')}" for how in order]
@@ -110,6 +109,7 @@ def _standing(results: Sequence[TaskResult], asked: Sequence[TaskResult], metric
 def _compared(result: TaskResult, other: TaskResult, metric: str) -> str:
     gain = result.metrics[metric] - other.metrics[metric]
     paired = result.minus(other).get(metric)
+    # Paired by query: two intervals that overlap may still differ clearly.
     if paired is not None and paired.low > 0:
         return "beats"
     if paired is not None and paired.high < 0:

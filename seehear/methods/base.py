@@ -189,7 +189,7 @@ class Method(nn.Module):
         z_NE = self.place({m: x_NWD.flatten(0, 1)}, space)[m]
         return self.finished(m, z_NE.unflatten(0, x_NWD.shape[:2]).mean(1), space)
 
-    # -- a closed form behind the trained model (`runs/last_layer.py`) ----------------------------------------------
+    # -- a closed form behind the trained model (`runs/scores.py`) ----------------------------------------------
 
     def finished(self, m: Modality, z_NE: Tensor, space: str | None = None) -> Tensor:
         """Vectors of `place` through the last layer, where the space has one; its input is normalised first."""

@@ -11,10 +11,10 @@ from seehear.methods.mavil_config import SIDES, MAViLConfig
 from seehear.nn.masked import DecoderKind
 from seehear.recipes import mavil
 from seehear.recipes.mavil import build
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run
 from seehear.types import Modality
 
+# Hidden patches read the seen ones and not each other: cost grows with their number, not its square.
 _CROSS: dict[Modality, DecoderKind] = dict.fromkeys(SIDES, "cross")
 LEAN: dict[str, Any] = {
     "diffuse": (),
@@ -33,6 +33,7 @@ def base() -> Run[MediaConfig, DiffMAViLConfig]:
 
     seehear train LIB diffmavil.base --method.image-mae facebook/vit-mae-base --data.cache CACHE
     """
+    # Batches grow where much is hidden, so that a step always costs the same.
     return diffused(mavil.base(), "diffmavil.base", batches=Batches(follow="compute"))
 
 
@@ -62,6 +63,7 @@ def lean() -> Run[MediaConfig, DiffMAViLConfig]:
 
 def diffused(run: Run[MediaConfig, MAViLConfig], name: str, **options: Any) -> Run[MediaConfig, DiffMAViLConfig]:
     """A run of MAViL with the published changes, and then `options` of DiffMAViL."""
+    # Without the fields that DiffMAViL decides anew.
     plain = {f.name: getattr(run.method, f.name) for f in fields(run.method) if f.name not in ("decoders", "masking")}
     parts = {f.name: getattr(run, f.name) for f in fields(run)}
     return Run(**{**parts, "recipe": name, "method": DiffMAViLConfig(**(plain | options))})

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
+from seehear.encoders.learning import learning, weights_to_learn
+from seehear.encoders.registry import pick_device
+from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
 from seehear.inputs.raw import RawConfig
+from seehear.inputs.raw.text import Vocabulary, bytes_of_texts
 from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.tuning import TuningFold, bound, tuned_blocks, tuned_bound
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.recipes.tuned import TunedConfig, frozen_start
 from seehear.runs.closed_forms import folds, training_moments, validation_rows
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig, MediaInputs
+from seehear.runs.config import LatentInputs, LatentsConfig, MediaConfig, MediaInputs, Run
+from seehear.runs.features import features_of
 from seehear.space.frozen import Towers
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
 
-_ROWS_TO_FIT = 200_000  # enough clips for means, deviations and covariances
+if TYPE_CHECKING:
+    from seehear.library.tables import LibraryTables
+
+# Enough clips for means, deviations and covariances.
+_ROWS_TO_FIT = 200_000
 
 
 def paper() -> Run[LatentsConfig, FuseMixConfig]:
@@ -34,6 +44,7 @@ def paper() -> Run[LatentsConfig, FuseMixConfig]:
     """
     return Run(
         recipe="fusemix.paper",
+        # Five million pairs are 26 GB of latents.
         data=LatentsConfig(per_text=True, resident=False),
         method=FuseMixConfig(standardise=False, mask_duplicates=False),
         optim=OptimConfig(
@@ -52,6 +63,7 @@ def base() -> Run[LatentsConfig, FuseMixConfig]:
     return Run(
         recipe="fusemix.base",
         data=LatentsConfig(),
+        # At ten times this linear_lr, validation scores fall at once and do not come back.
         method=FuseMixConfig(head="skip", depth=1, expansion=2, linear_lr=0.03, mix="permutation", lambda_per="row"),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.1, warmup=0.05),
         train=TrainConfig(epochs=150, batch_size=1024, evaluations=30, patience=8, fast_matmul=True),
@@ -85,6 +97,7 @@ def tuned() -> Run[TunedConfig, FuseMixConfig]:
         recipe="fusemix.tuned",
         data=TunedConfig(raw=still, windows=2),
         method=replace(run.method, encoders=encoders),
+        # Encoders learn at a tenth of the rate of the heads (`encoder_lr`).
         optim=replace(run.optim, clip=1.0),
         train=replace(run.train, epochs=20, batch_size=256, micro_batch=32, evaluations=20, patience=6),
     )
@@ -100,11 +113,13 @@ def build(config: FuseMixConfig, inputs: LatentInputs | MediaInputs, *, seed: in
         config, inputs = frozen_start(config, inputs, seed)
     assert isinstance(inputs, LatentInputs)
     train, validation = inputs.train, inputs.validation
+    # Encoders side by side are standardised each on its own: the wider one would outweigh the other.
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
     config = replace(config, widths=_widths(inputs), blocks=blocks, **_locked(inputs))
     model = seeded(FuseMix, config, seed)
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
     start = None
+    # Nothing to tune by: the default shrinkage.
     if config.locked and len(validation) < 2:
         start = bound(training_moments(train, pairs=config.pairs or None), locked=config.locked)
     elif config.head != "adapter" and len(validation) > 1:
@@ -148,6 +163,7 @@ def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearM
     if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
         return ridge
     if len(config.widths) > 2:
+        # One map for all pairs would have to trade them off against each other.
         canonical = tuned_blocks(moments, held_out, dim=config.dim)
     else:
         canonical = tuning.tuned(moments, held_out, pairs=pairs)
@@ -163,3 +179,76 @@ def hub(config: FuseMixConfig) -> Modality:
     """The modality that every pair has; where all pairs are aligned text, or the last."""
     common = set(config.widths).intersection(*config.pairs)
     return "text" if "text" in common or not common else sorted(common)[-1]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# FuseMix on raw media: clips of the sizes of its encoders, and the frozen latents that its heads start from.
+
+# Training clips that are decoded once for the start of the heads.
+_CLIPS = 4_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedConfig(MediaConfig):
+    """The size of pictures and the rate of sound are the encoders', and texts are their bytes."""
+
+    def load(self, library: LibraryTables, method: Any) -> MediaInputs:
+        prepares: dict[str, Any] = {m: learning(name, m).preparation() for m, name in method.encoders.items()}
+        sizes: dict[str, Any] = {}
+        if "video" in prepares:
+            side = prepares["video"].side
+            sizes |= {"size": side, "side": self.raw.side or side}
+        if "audio" in prepares:
+            sizes["rate"] = prepares["audio"].rate
+        return super(TunedConfig, replace(self, raw=replace(self.raw, **sizes))).load(library, method)
+
+    def words_of(self, library: LibraryTables) -> Vocabulary:
+        return bytes_of_texts()
+
+
+def frozen_start(config: FuseMixConfig, inputs: Any, seed: int) -> tuple[FuseMixConfig, LatentInputs]:
+    """(settings with the options that their encoders decide, latents of the untrained encoders)"""
+    if not isinstance(inputs, MediaInputs):
+        raise SeehearError("encoders learn from raw media: take the recipe fusemix.tuned, or leave out method.encoders")
+    encoders = {m: learning(name, m) for m, name in config.encoders.items() if m in inputs.clips.modalities}
+    weights = {m: weights_to_learn(encoder) for m, encoder in encoders.items()}
+    config = replace(
+        config,
+        encoders={m: encoder.name for m, encoder in encoders.items()},
+        fingerprints={m: encoder.fingerprint for m, encoder in encoders.items()},
+        learned={f"{m}/{module}": shape for m, own in weights.items() for module, shape in own.items()},
+        widths={m: encoder.width for m, encoder in encoders.items()},
+    )
+    # The untrained model encodes: the heads start from the latents that training begins with.
+    model = seeded(FuseMix, config, seed).eval().to(pick_device())
+    train = inputs.train.sample(_CLIPS, seed_of(seed, "clips of the start"))
+    # A library may have no validation clips.
+    parts = [media for media in (train, inputs.validation) if len(media)]
+    latents, owner = {}, {}
+    features = [
+        features_of(model, media.views(windows=inputs.spec.windows, crops=inputs.spec.crops)) for media in parts
+    ]
+    for m in encoders:
+        if m != "text":
+            x_ND = np.concatenate([own[m].mean(axis=1) for own in features])
+            # A clip that cannot be read has no latent, and no place among the rows.
+            owner[m] = np.flatnonzero(np.isfinite(x_ND).all(axis=1))
+            latents[m] = x_ND[owner[m]]
+    # All texts of a training clip, but only the text that a validation clip is scored by.
+    if "text" in encoders:
+        numbers_RL, owner["text"] = train.own_sentences()
+        latents["text"] = _texts(model, numbers_RL)
+        if len(parts) > 1:
+            present = np.flatnonzero(inputs.validation.has("text").numpy())
+            owner["text"] = np.concatenate([owner["text"], len(train) + present])
+            own = _texts(model, inputs.validation.first_sentences()[present])
+            latents["text"] = np.concatenate([latents["text"], own])
+    splits, groups, ids = (np.concatenate([getattr(x, k) for x in parts]) for k in ("splits", "groups", "ids"))
+    return config, LatentInputs(LatentData.from_arrays(latents, owner=owner, splits=splits, groups=groups, ids=ids))
+
+
+@torch.no_grad()
+def _texts(model: FuseMix, numbers_RL: np.ndarray) -> np.ndarray:
+    device = next(model.parameters()).device
+    parts = [model.features("text", x[:, None].to(device)) for x in torch.from_numpy(numbers_RL).split(256)]
+    return torch.cat(parts).float().cpu().numpy()

@@ -19,8 +19,7 @@ from seehear.methods.mavil_config import SIDES, SIZES, MAViLConfig
 from seehear.methods.mavil_layers import ImageMAE
 from seehear.nn.transformer import Size
 from seehear.progress import say
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig, MediaInputs
+from seehear.runs.config import MediaConfig, MediaInputs, Run
 from seehear.space import load_model
 from seehear.train.config import TrainConfig
 from seehear.train.files import has_model, read_tensors
@@ -69,6 +68,7 @@ def small() -> Run[MediaConfig, MAViLConfig]:
     return replace(
         run,
         recipe="mavil.small",
+        # Small batches hold more clips of one recording, which look alike: they are no negatives.
         method=replace(run.method, size=SIZES["small"], decoder=decoder, mask_same_group=True),
         train=replace(run.train, epochs=200, batch_size=256, workers=12, evaluations=40),
     )
@@ -98,6 +98,7 @@ def build(config: MAViLConfig, inputs: MediaInputs, *, seed: int, batch_size: in
     """The model as training starts; DiffMAViL likewise."""
     if config.rounds > 1 and not config.teacher:
         raise SeehearError("stage 2 needs a teacher: --method.teacher RUN, the folder of a run of stage 1")
+    # Said aloud: the paper's numbers are those of a model that starts from an image MAE.
     if config.size in _PUBLISHED and not config.image_mae:
         say("starts from random weights, the paper's from an image MAE (--method.image-mae FOLDER, FILE or hub name)")
     kind = cast(type[MAViL], method_class(config.name))
@@ -110,28 +111,28 @@ def started(model: MAViL) -> MAViL:
     if config.image_mae:
         tensors: dict[str, Tensor] = {}
         for path in _weights(config.image_mae):
+            # Large models are saved in several files.
             tensors |= _read_torch(path) if path.suffix in (".pth", ".pt") else read_tensors(path)[0]
         model.start_from(ImageMAE.from_tensors(tensors))
-    if config.teacher:
-        model.teacher.load_state_dict(trunk_of(config.teacher, model))
+    if run := config.teacher:
+        folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
+        if not has_model(folder):
+            raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
+        # The trunk alone, which MAViL and DiffMAViL share: a teacher neither masks nor decodes.
+        states, own = load_model(folder)[0].state_dict(), model.teacher.state_dict()
+        trunk = {name.removeprefix("trunk."): tensor for name, tensor in states.items() if name.startswith("trunk.")}
+        if {k: t.shape for k, t in trunk.items()} != {k: t.shape for k, t in own.items()}:
+            raise SeehearError(
+                f"the model in {run} is of another size or method than this one: it cannot be its teacher"
+            )
+        model.teacher.load_state_dict(trunk)
     return model
-
-
-def trunk_of(run: str, model: MAViL) -> dict[str, Tensor]:
-    """State of the model's teacher, from the folder of a run or model of MAViL or DiffMAViL."""
-    folder = Path(run) / "model" if (Path(run) / "model").is_dir() else Path(run)
-    if not has_model(folder):
-        raise SeehearError(f"{run} holds no trained model to learn from: train stage 1 there first")
-    tensors, own = load_model(folder)[0].state_dict(), model.teacher.state_dict()
-    trunk = {name.removeprefix("trunk."): tensor for name, tensor in tensors.items() if name.startswith("trunk.")}
-    if {k: t.shape for k, t in trunk.items()} != {k: t.shape for k, t in own.items()}:
-        raise SeehearError(f"the model in {run} is of another size or method than this one: it cannot be its teacher")
-    return trunk
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     """Tensors by name from a torch file; the authors of MAE publish them under 'model'."""
     try:
+        # Weights only: a pickle of somebody else could run any code.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
         raise SeehearError(f"{path} cannot be read as weights of torch: {str(error).splitlines()[0]}") from error
@@ -142,6 +143,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _weights(source: str) -> list[Path]:
+    # A file before a hub name: a local path may look like one.
     if (path := Path(source)).is_file():
         return [path]
     if paths := sorted(model_folder(source).glob("*.safetensors")):

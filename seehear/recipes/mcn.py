@@ -13,15 +13,17 @@ from seehear.methods.mcn import MCN, MCNConfig
 from seehear.methods.mcn_config import Input
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
 
-_ROWS_TO_FIT = 200_000  # enough clips for means and deviations
-_ROWS_TO_LOOK_AT = 2000  # enough clips to find out whether latents are ever negative
-_ROWS_A_CLUSTER = 4  # with fewer rows a cluster, centroids are hardly means
+# Enough clips for means and deviations.
+_ROWS_TO_FIT = 200_000
+# Enough clips to find out whether latents are ever negative.
+_ROWS_TO_LOOK_AT = 2000
+# With fewer rows a cluster, centroids are hardly means.
+_ROWS_A_CLUSTER = 4
 
 
 def paper() -> Run[LatentsConfig, MCNConfig]:
@@ -36,6 +38,7 @@ def paper() -> Run[LatentsConfig, MCNConfig]:
         method=MCNConfig(audio_norm="batch"),
         data=LatentsConfig(contexts=ContextConfig(clips_per_video=32, min_duration=10.0), resident=False),
         optim=OptimConfig(lr=1e-4, floor=0.0, weight_decay=0.0, warmup_steps=5000),
+        # 1,024 clips on each of the authors' 4 GPUs.
         train=TrainConfig(epochs=30, batch_size=4096, precision="bf16", evaluations=30, seed=1),
     )
 
@@ -77,7 +80,9 @@ def build(config: MCNConfig, inputs: LatentInputs, *, seed: int, batch_size: int
     clips; fewer clusters where a batch and its queue would leave them nearly empty."""
     train = inputs.train
     config = replace(config, **_inputs(config, train))
-    queue = min(config.queue, len(train))  # longer, it would hold a clip several times, as it was in earlier epochs
+    # Longer, it would hold a clip several times, as it was in earlier epochs.
+    queue = min(config.queue, len(train))
+    # k-means runs over a batch and the queue.
     clusters = max(2, min(config.clusters, (min(batch_size, len(train)) + queue) // _ROWS_A_CLUSTER))
     if clusters < config.clusters and config.cluster_weight:
         say(f"{clusters} clusters instead of {config.clusters}: there are too few clips for more")
@@ -102,6 +107,7 @@ def _inputs(config: MCNConfig, data: LatentData) -> dict[str, Any]:
         if len(infos) > 1:
             blocks[m] = tuple(int(e["width"]) for e in infos)
         rows = data.sample(_ROWS_TO_LOOK_AT, 0).every(m)
+        # Latents that are never negative are maxima of ReLU features: their decoder may end in a ReLU, too.
         if config.normalise != "standardise" and bool((rows >= 0).all()):
             nonnegative.append(m)
     return {"widths": widths, "inputs": inputs, "blocks": blocks, "nonnegative": tuple(nonnegative)}

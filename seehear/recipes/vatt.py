@@ -11,8 +11,7 @@ from seehear.methods.base import seeded
 from seehear.methods.vatt import VATT
 from seehear.methods.vatt_config import SIZES, MelConfig, VATTConfig
 from seehear.nn.transformer import Size
-from seehear.runs.config import Run
-from seehear.runs.data import MediaConfig, MediaInputs
+from seehear.runs.config import MediaConfig, MediaInputs, Run
 from seehear.train.config import TrainConfig
 from seehear.train.optim import OptimConfig
 
@@ -26,9 +25,16 @@ def paper() -> Run[MediaConfig, VATTConfig]:
     return Run(
         recipe="vatt.paper",
         method=VATTConfig(video=SIZES["medium"], audio=SIZES["base"], text=SIZES["small"]),
+        # Four windows of a clip, as the paper tests.
         data=MediaConfig(raw=RawConfig(), windows=4),
         optim=OptimConfig(
-            lr=1e-4, floor=5e-5, schedule="quarter_cosine", weight_decay=0.0, warmup_steps=10_000, eps=1e-7
+            # The paper's schedule; its code warms up for 5,000 steps and decays by half a period.
+            lr=1e-4,
+            floor=5e-5,
+            schedule="quarter_cosine",
+            weight_decay=0.0,
+            warmup_steps=10_000,
+            eps=1e-7,
         ),
         train=TrainConfig(steps=500_000, batch_size=2048, precision="bf16", workers=16, evaluations=50),
     )
@@ -120,11 +126,13 @@ def tiny() -> Run[MediaConfig, VATTConfig]:
                 fps=25.0,
                 size=24,
                 side=27,
+                # The mouth of a face that fills the picture.
                 region=(0.44, 0.36, 0.88, 0.80),
                 rate=16_000,
                 crop=(0.8, 1.0),
                 aspect=(0.95, 1.05),
                 jitter=0.0,
+                # Lips are a small part of a talking head: only motion is shown, enlarged.
                 motion=3.0,
                 noise=0.0,
                 contexts=1,
@@ -149,9 +157,11 @@ PRESETS = {
 def build(config: VATTConfig, inputs: MediaInputs, *, seed: int, batch_size: int) -> VATT:
     """The model as training starts, for the clip sizes and vocabulary of the data."""
     words, table = inputs.spec.vocabulary, inputs.table
+    # Without texts the table of words is as small as it can be: padding and one word.
     config = config.reading(inputs.spec.raw, vocabulary=len(words) if words else 2)
     if table is None:
         return seeded(VATT, config, seed)
+    # The table decides the width of the word vectors, whatever the recipe says.
     model = seeded(VATT, replace(config, word_width=table.shape[1]), seed)
     model.load_words(torch.from_numpy(table))
     return model

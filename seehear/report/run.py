@@ -39,8 +39,8 @@ from seehear.report.page import Section, page, part, render
 from seehear.runs.bench import space_names
 from seehear.runs.evaluate import data_revision, same_encoders, trained_on
 from seehear.space import SharedSpace, model_folder, read_config
+from seehear.train.config import read_metrics
 from seehear.train.files import write_text
-from seehear.train.log import read_metrics
 from seehear.train.optim import gradients
 from seehear.types import Modality
 

@@ -24,7 +24,6 @@ from seehear.evaluation.classify import (
 from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tuned_corrections
 from seehear.evaluation.embedded import Classes, Embedded, device_of, embed_latents, within
 from seehear.evaluation.multilabel import Marked, linear_scores, truth_of, usable_classes
-from seehear.evaluation.protocol import evaluate_embeddings
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import SPLITS
@@ -95,28 +94,19 @@ class Bench:
         """Text latents of the class names, by prompt set; none without labels or a text encoder."""
         if self.space is None or "text" not in self.space.encoders or len(self.class_names) < 2:
             return {}
+        # Text encoders were trained on words, not on names with underscores.
         names = [name.replace("_", " ") for name in self.class_names]
         return {name: self.space.text_latents(prompted(names, PROMPTS[name])) for name in self.options.prompts}
 
     def results(
         self, name: str, vectors: Mapping[Modality, Embedded], classes: Sequence[Classes] = ()
-    ) -> tuple[TaskResult, ...]:
-        return evaluate_embeddings(
-            vectors,
-            self.test.ids.tolist(),
-            self.test.groups.tolist(),
-            labels=self.test_labels if classes else None,
-            classes=classes,
-            model=name,
-            split=self.options.split,
-            seed=self.options.seed,
-        ).results
+    ) -> list[TaskResult]:
+        return tasks.all_results(vectors, self.clips(name), classes)
 
     def clips(self, name: str, *, whole: bool = False) -> tasks.ScoredClips:
         """Clips of a task's result; `whole`: rows are clips of all splits."""
-        data = self.data if whole else self.test
-        groups = data.groups.numpy().astype(str)
-        return tasks.ScoredClips(data.ids.astype(str), groups, None, name, self.options.seed)
+        data, labels = (self.data, self.labels) if whole else (self.test, self.test_labels)
+        return tasks.ScoredClips(data.ids.astype(str), data.groups.numpy().astype(str), labels, name, self.options.seed)
 
     def classes(self, model: Any, space: str | None = None) -> list[Classes]:
         """The class names in the space of a model that knows text."""
@@ -139,9 +129,11 @@ def model_results(bench: Bench) -> Iterator[TaskResult]:
     method = bench.space.method
     for space, name in space_names(method).items():
         vectors = embed_latents(bench.space, bench.data, space=space)
+        # Embedded once for all splits: corrections and probes read training and validation clips, too.
         test = part(bench.data, vectors, bench.options.split)
         yield from bench.results(name, test, bench.classes(bench.space, space))
         chosen_on = part(bench.data, vectors, "val")
+        # Beside the plain mean, which a weak modality spoils.
         yield from tasks.weighted(test, chosen_on, bench.clips(f"{name}, weighted"))
         if bench.options.corrections:
             yield from _corrected(bench, name, vectors)
@@ -159,8 +151,10 @@ def baseline_results(bench: Bench) -> Iterator[TaskResult]:
     locked = bench.space.locked if bench.space else ()
     for form in closed_forms(bench.data, locked=locked):
         results = bench.results(form.name, embed_latents(form, test), bench.classes(form))
+        # The settings were chosen on validation clips: a reader should see which.
         yield from (replace(r, details=r.details | settings(form)) for r in results)
     if bench.options.probes:
+        # A sequence laid flat is no vector that a probe could read.
         data = vectors_only(bench.data)
         every = {m: Embedded(data.every(m).float().numpy(), data.owner(m).numpy()) for m in data.modalities}
         yield from _probes(bench, "frozen encoder", every)
@@ -177,6 +171,7 @@ def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) ->
     yield from bench.results(f"{name} + gap removal", GapRemoval.fit(train)(test))
     for query in test:
         for gallery in test:
+            # Fitted on training queries, tuned on validation pairs: without either there is no correction.
             known = query in train and query in val and gallery in val
             if query == gallery or not known or not np.isin(val[query].owner, val[gallery].owner).any():
                 continue
@@ -204,25 +199,17 @@ def _probes(bench: Bench, model: str, vectors: Mapping[Modality, Embedded]) -> I
             split: np.flatnonzero((bench.data.splits[own.owner] == split) & (count[own.owner] == 1))
             for split in ("train", "val", bench.options.split)
         }
-        if all(len(rows) for rows in parts.values()):
-            yield from _one_label(bench, model, m, own, parts)
+        labelled = {
+            split: Labelled(own.vectors[rows], [bench.labels[c][0] for c in own.owner[rows]])
+            for split, rows in parts.items()
+        }
+        train, val, test = (labelled[split] for split in ("train", "val", bench.options.split))
+        if all(map(len, parts.values())) and len(set(train.labels)) > 1:
+            clips = bench.clips(model, whole=True).take(own.owner[parts[bench.options.split]])
+            for name, probe in _PROBES.items():
+                yield tasks.classification_result(f"{m} probe {name}", probe(train, val, test), clips)
         if (count[own.owner] > 1).any():
             yield from _many_labels(bench, model, m, own, count)
-
-
-def _one_label(
-    bench: Bench, model: str, m: Modality, own: Embedded, parts: Mapping[str, np.ndarray]
-) -> Iterator[TaskResult]:
-    labelled = {
-        split: Labelled(own.vectors[rows], [bench.labels[c][0] for c in own.owner[rows]])
-        for split, rows in parts.items()
-    }
-    train, val, test = (labelled[split] for split in ("train", "val", bench.options.split))
-    if len(set(train.labels)) < 2:
-        return
-    owner, clips = own.owner[parts[bench.options.split]], bench.clips(model, whole=True)
-    for name, probe in _PROBES.items():
-        yield tasks.classification_result(f"{m} probe {name}", probe(train, val, test), clips, clips.ids[owner], owner)
 
 
 def _many_labels(bench: Bench, model: str, m: Modality, own: Embedded, count: np.ndarray) -> Iterator[TaskResult]:
@@ -236,9 +223,6 @@ def _many_labels(bench: Bench, model: str, m: Modality, own: Embedded, count: np
         marked[split], owners[split] = Marked(own.vectors[rows], truth_NC), own.owner[rows]
     test = marked[bench.options.split]
     scores_NC, chosen = linear_scores(marked["train"], marked["val"], test.vectors)
-    clips = bench.clips(model, whole=True)
-    groups = clips.groups[owners[bench.options.split]]
+    clips, details = bench.clips(model, whole=True).take(owners[bench.options.split]), {"chosen": chosen}
     task = f"{m} probe linear, labels"
-    yield tasks.multilabel_result(
-        task, scores_NC, test.truth, groups, bench.class_names, clips, details={"chosen": chosen}
-    )
+    yield tasks.multilabel_result(task, scores_NC, test.truth, bench.class_names, clips, details=details)

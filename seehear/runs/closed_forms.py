@@ -24,18 +24,22 @@ from seehear.nn.latents import Latents
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Modality, Tensor
 
-_CLIPS = 200_000  # training clips that are plenty for covariances
-_VALIDATION_ROWS = 4096  # rows that are plenty to choose a setting by
-_ANCHORS = 20_000  # pairs that ASIF compares with
+# Training clips that are plenty for covariances.
+_CLIPS = 200_000
+# Rows that are plenty to choose a setting by.
+_VALIDATION_ROWS = 4096
+# Pairs that ASIF compares with: its vectors have as many dimensions.
+_ANCHORS = 20_000
 _RANKS = (None, 256, 64)
 _DRAW = seed_of(0, "rows of the closed forms")
 FEW_CLIPS = 300
 """Validation clips below which settings are chosen over folds."""
 _FOLDS, _FEWEST_OF_A_FOLD = 5, 2
-_FEW_SHRINKAGES = (0.1, 1.0, 10.0)  # for the eigenproblem over all modalities at once, which is the costly one
+# The eigenproblem over all modalities at once is the costly one.
+_FEW_SHRINKAGES = (0.1, 1.0, 10.0)
 
 
-class ClosedForm(Protocol):
+class _ClosedForm(Protocol):
     @property
     def name(self) -> str: ...
     @property
@@ -43,7 +47,7 @@ class ClosedForm(Protocol):
     def embed(self, batch: Batch, space: str | None = None) -> dict[Modality, Tensor]: ...
 
 
-def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterator[ClosedForm]:
+def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterator[_ClosedForm]:
     """For each pair of modalities: the frozen space where the encoders share one, else ASIF; Procrustes, ridge, CCA.
     For three or more, generalised CCA over all of them. Of `data` the splits train and val are read, no other.
     Sequences (words, spectrograms) are no vectors that a closed form could map: their modalities have none. `locked`:
@@ -52,7 +56,10 @@ def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterat
     for p, q in combinations(data.modalities, 2):
         pair = _fit(data.only((p, q)).joined())
         if pair is not None:
-            yield frozen_pair(data, p, q) if share_a_space(data, p, q) else pair.pop("asif")
+            if share_a_space(data, p, q):
+                yield Frozen(FrozenConfig(widths={m: data.encoders[m][0]["width"] for m in (p, q)}))
+            else:
+                yield pair["asif"]
             yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
     if len(data.modalities) > 2:
         whole = _canonical(data.joined())
@@ -82,11 +89,6 @@ def share_a_space(data: LatentData, p: Modality, q: Modality) -> bool:
     return names[0] == names[1] != "" and one[0]["width"] == other[0]["width"]
 
 
-def frozen_pair(data: LatentData, p: Modality, q: Modality) -> Frozen:
-    """The latents of two towers as they are."""
-    return Frozen(FrozenConfig(widths={m: data.encoders[m][0]["width"] for m in (p, q)}))
-
-
 def settings(form: Any) -> dict[str, Any]:
     """Settings of a closed form and the certainty of their choice, for a report."""
     sure: linear.Sureness | None = getattr(form, "sure", None)
@@ -101,6 +103,7 @@ def training_moments(train: LatentData, *, pairs: linear.Pairs | None = None) ->
 def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Tensor]:
     """Returns (latents, present, clip) to tune a closed form on, a fixed draw of many clips; all texts of a clip are
     right answers."""
+    # The limit is of rows, and a clip has a row for each of its texts.
     clips = val.sample(max(2, _VALIDATION_ROWS * len(val) // max(1, len(val.aligned_owner()))), _DRAW)
     return *clips.aligned(), clips.aligned_owner()
 
@@ -117,9 +120,11 @@ def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning
         return []
     try:
         moments = [training_moments(known.take(fold_N != fold), pairs=pairs) for fold in range(_FOLDS)]
-    except SeehearError:  # no two modalities together
+    except SeehearError:
+        # No two modalities together.
         return []
     needed = training_moments(known.split("train"), pairs=pairs).covariance.keys()
+    # Else a fold would choose settings for other pairs than the training clips have.
     if not all(needed <= m.covariance.keys() for m in moments):
         return []
     return [tuning.TuningFold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
@@ -130,6 +135,7 @@ def fold_of(groups_N: np.ndarray) -> np.ndarray:
     names, number_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
     drawn = np.random.default_rng(_DRAW).permutation(len(names))
     fold, filled = np.zeros(len(names), np.int64), np.zeros(_FOLDS, np.int64)
+    # The largest first: a large recording that came last would leave its fold far too full.
     for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
         fold[group] = filled.argmin()
         filled[fold[group]] += sizes[group]
@@ -143,15 +149,19 @@ def _fit(data: LatentData) -> dict[str, Any] | None:
     if len(train) < 2:
         return None
     m, held_out = training_moments(train), folds(data)
+    # One draw for all modalities: row i of each is the same clip.
     anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
+    # A rank is at most the width of the narrower modality.
+    ranks = [rank and min(rank, *(len(mean) for mean in m.mean.values())) for rank in _RANKS]
     forms: dict[str, Callable[[linear.Moments], list[linear.LinearMaps]]] = {
-        "procrustes": lambda m: [linear.procrustes(m, rank=_at_most(m, r)) for r in _RANKS],
+        "procrustes": lambda m: [linear.procrustes(m, rank=rank) for rank in ranks],
         "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in tuning.SHRINKAGES],
     }
     if len(val) > 1:
         held_out = held_out or [tuning.TuningFold(m, *validation_rows(val))]
         found = {name: tuning.chosen(family, m, held_out) for name, family in forms.items()}
-    else:  # the first of each: its own default
+    else:
+        # The first of each is its default.
         found = {name: family(m)[0] for name, family in forms.items()}
     return found | {"asif": Asif(anchors), "cca": _canonical(data, m, held_out)}
 
@@ -168,10 +178,6 @@ def _canonical(
     shrinkages = tuning.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
     held_out = (folds(data) if held_out is None else held_out) or [tuning.TuningFold(m, *validation_rows(val))]
     return tuning.tuned(m, held_out, shrinkages=shrinkages)
-
-
-def _at_most(m: linear.Moments, rank: int | None) -> int | None:
-    return None if rank is None else min(rank, *(len(mean) for mean in m.mean.values()))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seehear.errors import SeehearError, near, read_json
+from seehear.evaluation.bootstrap import group_warnings
 from seehear.evaluation.embedded import embed_latents
-from seehear.evaluation.protocol import group_warnings
 from seehear.evaluation.report import JSON_NAME, EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.latents import EncoderInfo, LatentData, load_latents
@@ -50,6 +50,7 @@ def evaluate_run(
     folder = evaluation_folder(run, library, options.split) if out is None else Path(out)
     library = library if isinstance(library, LibraryTables) else LibraryTables.open(library or trained_on(run))
     space = SharedSpace.from_pretrained(run, device=device)
+    # A method that reads media is its own encoder: its latents may not be in the library yet.
     space.encode_library(library)
     data = latents_of(library, space)
     bench = Bench(data, labels_of(library, data), options, space)
@@ -60,6 +61,7 @@ def evaluate_run(
         about |= {} if verdict.get("kept") in (None, TRAINING) else {"kept": verdict["kept"]}
     if made := _machine_texts(bench, library):
         about["machine_texts"] = made
+    # Beside the run: a number without what needs no training says little.
     baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
     results = [*model_results(bench), *baselines]
     if not results:
@@ -88,6 +90,7 @@ def frozen_results(library: LibraryTables, bench: Bench) -> Iterator[TaskResult]
         data = load_latents(library, encoders={m: [encoder] for m, encoder in own.items()})
         space = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device="cpu")
         frozen = Bench(data, labels_of(library, data), bench.options, space)
+        # Other clips would be another task, whose numbers do not stand beside these.
         if set(data.split(bench.options.split).ids.tolist()) == set(bench.test.ids.tolist()):
             yield from frozen.results(f"frozen {name}", embed_latents(space, frozen.test), frozen.classes(space))
 
@@ -98,6 +101,7 @@ def evaluation_folder(run: str | Path, library: LibraryTables | str | Path | Non
     run = Path(run)
     uri = library.uri if isinstance(library, LibraryTables) else None if library is None else str(library)
     own = uri is None or _place(uri) == _place(_settings(run).get("library") or "")
+    # The numbers of the run itself are never replaced by those of another library or split.
     names = [*([] if own else [_place(str(uri)).rsplit("/", 1)[-1]]), *([] if split == "test" else [split])]
     if not names:
         return run
@@ -149,6 +153,7 @@ def same_encoders(
             continue
         now = {info["name"]: info["fingerprint"] for info in data.encoders[m]}
         for info in infos:
+            # The name stays when a model is updated; its latents are others.
             if now[info["name"]] != info["fingerprint"]:
                 raise SeehearError(
                     f"the latents of {info['name']} in {library.uri} are not of the encoder this run was trained on "
@@ -172,6 +177,7 @@ def _machine_texts(bench: Bench, library: LibraryTables) -> str:
 def _warnings(bench: Bench) -> Iterator[str]:
     yield from group_warnings(bench.test.groups.tolist(), bench.options.split)
     train = set(bench.data.split("train").groups.tolist())
+    # Clips of one recording have one place, one camera and one voice.
     shared = train & set(bench.test.groups.tolist()) if bench.options.split != "train" else set()
     if shared:
         both = f"{counted(len(shared), 'group')} {'is' if len(shared) == 1 else 'are'} in both train and"
@@ -181,6 +187,7 @@ def _warnings(bench: Bench) -> Iterator[str]:
     if lost and not len(bench.data.split("val")):
         yield f"there are no validation clips: {', and '.join(lost)}"
     if bench.options.split != "test":
+        # An evaluation of train or val is allowed, to look for overfitting.
         yield f"numbers on the split {bench.options.split!r} say nothing of new data: training has seen or chosen by it"
 
 
@@ -205,6 +212,7 @@ def code_revision() -> str:
     """16 hex digits over this package's source."""
     folder = Path(__file__).parent.parent
     found = hashlib.blake2b(digest_size=8)
+    # In one order on every file system.
     for path in sorted(folder.rglob("*.py")):
         found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return found.hexdigest()

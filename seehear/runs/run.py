@@ -1,8 +1,9 @@
-"""From a library and a run to a trained model in a folder: one path, whatever the method reads."""
+"""From a library and a run to a trained model in a folder: one path, whatever the method reads. `choose` names the
+default recipe of a library."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -21,10 +22,8 @@ from seehear.library.transcripts import machine_made
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.progress import counted, say
-from seehear.runs.config import Run, presets
-from seehear.runs.data import Inputs
-from seehear.runs.last_layer import add_last_layer
-from seehear.runs.scores import clip_scores, retrieval_scores
+from seehear.runs.config import Inputs, Run, presets, recipes
+from seehear.runs.scores import add_last_layer, clip_scores, retrieval_scores
 from seehear.runs.verdict import (
     CLOSED_FORM,
     FROZEN_SPACE,
@@ -36,14 +35,14 @@ from seehear.runs.verdict import (
     frozen_spaces,
     judge,
 )
-from seehear.space.frozen import frozen_method
+from seehear.space.frozen import frozen_method, frozen_towers
 from seehear.train.config import RunFolder
 from seehear.train.files import ROUNDS, has_model, save_model
 from seehear.train.loop import TrainResult, Validate, fit
 from seehear.types import Modality
 
 if TYPE_CHECKING:
-    from seehear.library.tables import LibraryTables
+    from seehear.library.tables import Clip, LibraryTables
 
 
 def train_run(
@@ -67,33 +66,30 @@ def train_run(
         if made and distributed.rank() == 0:
             say(f"learns from machine-made texts: {made}")
         rivals = Rivals(library, keep_best=keep_best)
-        return _train(inputs, run, Path(folder), resume=resume, command=command, rivals=rivals)
+        return train_on(inputs, run, folder, resume=resume, command=command, rivals=rivals)
 
 
 def train_on(
-    inputs: Inputs, run: Run[Any, Any], folder: str | Path, *, resume: bool = False, command: str = ""
-) -> TrainResult:
-    """Trains on loaded clips, such as `LatentInputs` of a shard or of arrays, without a comparison."""
-    return _train(inputs, run, Path(folder), resume=resume, command=command)
-
-
-def _train(
     inputs: Inputs,
     run: Run[Any, Any],
-    folder: Path,
+    folder: str | Path,
     *,
-    resume: bool,
-    command: str,
+    resume: bool = False,
+    command: str = "",
     rivals: Rivals | None = None,
 ) -> TrainResult:
-    """Trains all rounds; most runs have one. Earlier rounds are runs in the subfolder `rounds`: a resumed run passes
+    """Trains on loaded clips, such as `LatentInputs` of a shard or of arrays; without `rivals` nothing is compared.
+
+    All rounds are trained; most runs have one. Earlier rounds are runs in the subfolder `rounds`: a resumed run passes
     through finished ones, which checks their settings and trains nothing."""
+    folder = Path(folder)
     for number in range(1, run.method.rounds):
         place = folder / ROUNDS / str(number)
         if distributed.rank() == 0:
             say(f"round {number} of {run.method.rounds}, in {place}")
         _train_round(inputs, run, place, resume=resume, command=command)
-        distributed.barrier()  # the first process has written the model that teaches the next round
+        # The first process has written the model that teaches the next round.
+        distributed.barrier()
         run = replace(run, method=replace(run.method, teacher=str(place.resolve())))
     return _train_round(inputs, run, folder, resume=resume, command=command, rivals=rivals)
 
@@ -113,6 +109,7 @@ def _train_round(
         say(_about(ready, inputs))
         if ready.score is None:
             say("no validation clips: training runs to its end, and its last weights are kept")
+    # The closed form that training starts from is its first rival: kept aside before `fit` changes it.
     start = deepcopy(ready.method) if rivals is not None and run.method.starts_closed else None
     result = fit(
         ready.method,
@@ -131,6 +128,7 @@ def _train_round(
         if ready.score is not None:
             last = add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
         if last and ready.score is not None:
+            # The metrics are those of the model that is saved.
             metrics = ready.score(ready.method)
             result = replace(result, metrics=metrics, score=metrics["score"])
             say("; ".join(f"{made['form']} as last layer of {space}" for space, made in last.items()))
@@ -167,6 +165,7 @@ def _compare(
         return clip_scores(model.spaces, inputs.vectors(model, clips), pairs)
 
     if start is not None:
+        # Kept on the CPU during training, where it takes no memory of the device.
         start.to(distributed.device(ready.run.train.device)).eval()
         closed = scores(start)
     else:
@@ -221,9 +220,11 @@ class Prepared:
 
 def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) -> Prepared:
     """Model, data and validation of a run. `scored`: most validation clips to score; by default as the run sets it."""
+    # First: batch sizes decide how many steps there are.
     run = run.method.scheduled(run)
     if (clips := len(inputs.train)) < 2:
         raise SeehearError(f"training needs two clips of the split 'train' with two modalities; there are {clips}")
+    # By the seed of the run: every evaluation scores the same clips, after a resume too.
     drawn = inputs.validation.sample(scored or run.data.validate_at_most, seed_of(run.train.seed, "validation"))
     return Prepared(
         run=run,
@@ -240,6 +241,7 @@ def prepare(inputs: Inputs, run: Run[Any, Any], *, scored: int | None = None) ->
 def build(inputs: Inputs, run: Run[Any, Any]) -> Method:
     """The run's model before training."""
     sizes, config = run.train.batch_size, run.method
+    # MCN, whose clusters are limited by a batch, must get along with the smallest one.
     smallest = sizes if isinstance(sizes, int) else min(sizes)
     made: Method = presets(config.name).build(config, inputs, seed=run.train.seed, batch_size=smallest)
     return made
@@ -257,6 +259,44 @@ def _about(ready: Prepared, inputs: Inputs) -> str:
     for name, held in ready.method.spaces.items():
         spaces.append(f"{name} ({', '.join(held)})")
     parameters = sum(p.numel() for p in model.parameters())
+    # Contexts and rows by text make an epoch longer than its clips.
     rows = "" if len(ready.data) == ready.clips else f" ({len(ready.data):,} rows an epoch)"
     clips = f"{counted(ready.clips, 'clip')} to train on{rows}, {ready.validation:,} to validate"
     return f"{clips}; {inputs.about(model)}; {', '.join(spaces)}; {parameters:,} parameters"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Default recipe of a library: the user's words where there are enough, else pictures with sound, else none.
+
+FEWEST_TRAINING, FEWEST_VALIDATION = 100, 10
+"""Fewest clips with two modalities to learn from: with fewer validation clips everything is among the first ten."""
+OWN_WORDS, BIND = "fusemix", "fusemix.bind"
+
+
+@dataclass(frozen=True)
+class Choice:
+    recipe: str
+    """Empty: there is too little to learn from."""
+    why: str
+
+
+def choose(library: LibraryTables) -> Choice:
+    clips = library.clips()
+    worded = [c for c in clips if any(not text.by for text in learned_texts(c)) and (c.has_video or c.has_audio)]
+    sounding = [c for c in clips if c.has_video and c.has_audio]
+    if _enough(worded):
+        return Choice(OWN_WORDS, f"{counted(len(worded), 'clip')} with words of your own")
+    if _enough(sounding):
+        why = f"{counted(len(sounding), 'clip')} with picture and sound, without words of your own"
+        # Bound is into a space that words reach; where none is frozen, pictures and sounds can still find each other.
+        joint = any({"video", "text"} <= towers.keys() for towers in frozen_towers(library.encoders()).values())
+        return Choice(BIND if joint and BIND in recipes() else OWN_WORDS, why)
+    films = len({clip.source for clip in sounding})
+    found = [f"{counted(films, 'film')} with sound"]
+    found += [f"{counted(len(worded), 'clip')} with words of your own"] if worded else []
+    return Choice("", f"{' and '.join(found)}: too few to learn from; searched as they are")
+
+
+def _enough(clips: Sequence[Clip]) -> bool:
+    splits = [clip.split for clip in clips]
+    return splits.count("train") >= FEWEST_TRAINING and splits.count("val") >= FEWEST_VALIDATION

@@ -18,8 +18,7 @@ from seehear.library.records import digest
 from seehear.methods.base import Method
 from seehear.progress import counted, hushed
 from seehear.runs.closed_forms import vectors_only
-from seehear.runs.config import presets
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, presets
 from seehear.runs.scores import ClipScores, clip_scores, flat_scores
 from seehear.space.frozen import Towers, frozen_method, frozen_towers
 
@@ -28,14 +27,16 @@ if TYPE_CHECKING:
 
 TRAINING, CLOSED_FORM, FROZEN_SPACE = "training", "the closed form", "the frozen space"
 """Names of the compared models; the name of a frozen space follows the last."""
-_EXAMPLES = 3  # of what became better, and of what became worse
-_EPSILON = 1e-9  # between equal scores that were added up in another order
+# Examples of what became better, and of what became worse.
+_EXAMPLES = 3
+# Difference of equal scores that were added up in another order.
+_EPSILON = 1e-9
 Directions = Mapping[str, ClipScores]
 """Scores of every validation clip, by direction."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class _Contender:
     name: str
     first: float
     """Share of the validation clips whose counterpart is found first, the mean over the directions that it knows."""
@@ -60,7 +61,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class RankChange:
+class _RankChange:
     """A validation clip whose rank learning changed."""
 
     direction: str
@@ -75,7 +76,7 @@ class RankChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    standings: tuple[Contender, ...]
+    standings: tuple[_Contender, ...]
     """The trained model, then its rivals, the best first."""
     clips: int
     """Validation clips."""
@@ -85,16 +86,17 @@ class Verdict:
     """Score of the trained model minus that of the best other, by recording, over the directions that both know."""
     kept: str = TRAINING
     """Name of the model in the run's folder."""
-    better: tuple[RankChange, ...] = ()
+    better: tuple[_RankChange, ...] = ()
     """Clips that rank higher after training, the most changed first; of directions not possible before, a sample from
     best to worst."""
-    worse: tuple[RankChange, ...] = ()
+    worse: tuple[_RankChange, ...] = ()
     """Clips that rank lower after training, the most changed first."""
 
     @property
     def best(self) -> str:
         """Name of the best model, a rival where training is no better. A rival without a direction in which training is
         above chance is never the best: keeping it would lose that direction."""
+        # An equal rival is the best: training that gains nothing is not worth a model.
         ahead = [s for s in self.standings[1:] if s.lead >= -_EPSILON and not s.lacks]
         return ahead[0].name if ahead else TRAINING
 
@@ -103,15 +105,19 @@ class Verdict:
         trained, rival, *_ = self.standings
         helped = rival.lead < -_EPSILON
         begin = "Training helped" if helped else f"Training did not beat {_people(rival.name)}"
-        own = f"{percent(trained.ten)} in the first ten and of {percent(trained.first)} first"
-        found = [own, *(_beside(s, trained) for s in self.standings[1:])]
+        found = [f"{percent(trained.ten)} in the first ten and of {percent(trained.first)} first"]
+        for other in self.standings[1:]:
+            found.append(f"{_people(other.name)} {percent(other.ten)} and {percent(other.first)}")
+            if len(other.directions) < len(trained.directions):
+                first, ten = other.trained
+                found[-1] += f" (in what it knows; training {percent(ten)} and {percent(first)} there)"
         parts = [
             f"{begin}: of {counted(self.clips, 'validation clip')} it finds the counterpart of {', '.join(found)}."
         ]
         parts += [self._sure(rival)] if abs(self.gain.difference) > _EPSILON else []
         return " ".join([*parts, self._kept(rival)])
 
-    def _sure(self, rival: Contender) -> str:
+    def _sure(self, rival: _Contender) -> str:
         side = "above" if self.gain.difference > 0 else "below"
         apart = f"{abs(100 * self.gain.difference):.1f} points {side} that of {_people(rival.name)}"
         points = f"Its score, the mean of both, is {apart}"
@@ -122,16 +128,21 @@ class Verdict:
         interval = f"{100 * self.gain.low:+.1f} to {100 * self.gain.high:+.1f}"
         return f"{points} (95 % interval {interval}, {counted(self.gain.groups, 'recording')}{doubt or few})."
 
-    def _kept(self, rival: Contender) -> str:
+    def _kept(self, rival: _Contender) -> str:
         if self.kept.startswith(FROZEN_SPACE):
             return f"The run holds {_people(self.kept)}: searching goes on with it."
         if self.kept != TRAINING:
             return f"The run holds {_people(self.kept)}."
         if self.best != TRAINING:
             return "The run holds the trained model all the same: 'seehear train LIB' without a recipe keeps the best."
-        if rival.lead >= -_EPSILON:
-            return f"The run holds the trained model, which alone knows {_beyond(rival)}."
-        return "The run holds the trained model."
+        if rival.lead < -_EPSILON:
+            return "The run holds the trained model."
+        # The modality that only the trained model knows; where the rival knows all of them, the direction.
+        own, lacked = ({m for d in some for m in d.split("->")} for some in (rival.directions, rival.lacks))
+        alone = " and ".join(sorted(lacked - own) or rival.lacks)
+        for modality, word in {"->": " to ", "audio": "sound", "text": "words", "video": "pictures"}.items():
+            alone = alone.replace(modality, word)
+        return f"The run holds the trained model, which alone knows {alone}."
 
     def plain(self) -> dict[str, Any]:
         models = {s.name: {**asdict(s), "score": s.score} for s in self.standings}
@@ -144,59 +155,40 @@ class Verdict:
         }
 
 
-def _beside(other: Contender, trained: Contender) -> str:
-    """'the untrained space siglip 55 % and 20 %', with what training finds where it does not know every direction."""
-    first, ten = other.trained
-    partly = len(other.directions) < len(trained.directions)
-    there = f" (in what it knows; training {percent(ten)} and {percent(first)} there)" if partly else ""
-    return f"{_people(other.name)} {percent(other.ten)} and {percent(other.first)}{there}"
-
-
 def _people(name: str) -> str:
     return name.replace(FROZEN_SPACE, "the untrained space", 1)
-
-
-def _beyond(rival: Contender) -> str:
-    """Name of the modality that the trained model finds and the rival does not know, else of the lacking direction."""
-    own, lacked = ({m for d in some for m in d.split("->")} for some in (rival.directions, rival.lacks))
-    found = " and ".join(sorted(lacked - own) or rival.lacks)
-    for modality, word in {"->": " to ", "audio": "sound", "text": "words", "video": "pictures"}.items():
-        found = found.replace(modality, word)
-    return found
 
 
 def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndarray) -> Verdict | None:
     """Compares every other model with the trained one over the directions and clips that both know. `groups`: recording
     of every clip. None without a common direction."""
-    rivals = {name: shared for name, scores in others.items() if (shared := _shared(trained, scores))}
+    # (trained, other) of each direction that both know, on the clips that both know, by rival.
+    rivals: dict[str, dict[str, tuple[ClipScores, ClipScores]]] = {}
+    for name, scores in others.items():
+        for direction in (d for d in trained if d in scores):
+            mine, other = trained[direction], scores[direction]
+            shared, at, there = np.intersect1d(mine.clips, other.clips, return_indices=True)
+            if len(shared):
+                rivals.setdefault(name, {})[direction] = mine.take(at), other.take(there)
     if not rivals:
         return None
     ours = _standing(TRAINING, trained, trained, ())
     found = {d for d, scores in trained.items() if _above_chance(scores, groups)}
     rest = [
-        _standing(name, {d: theirs for d, (_, theirs) in shared.items()}, {d: own for d, (own, _) in shared.items()},
-                  tuple(d for d in trained if d in found - shared.keys()))
-        for name, shared in rivals.items()
+        _standing(name, {d: other for d, (_, other) in known.items()}, {d: mine for d, (mine, _) in known.items()},
+                  tuple(d for d in trained if d in found - known.keys()))
+        for name, known in rivals.items()
     ]  # fmt: skip
+    # By the lead over the directions that a rival knows: its score alone may be of easier ones.
     rest.sort(key=lambda s: -s.lead)
     pairs = rivals[rest[0].name].values()
     own, clips = flat_scores({str(n): mine for n, (mine, _) in enumerate(pairs)})
     theirs, _ = flat_scores({str(n): other for n, (_, other) in enumerate(pairs)})
     clips_all = np.unique(np.concatenate([s.clips for s in trained.values()]))
     asked = {direction: len(scores.clips) for direction, scores in trained.items()}
+    # By recording: clips of one are not independent, and an interval over clips would be too narrow.
     gain = compare(theirs, own, groups[clips])
     return Verdict(standings=(ours, *rest), clips=len(clips_all), asked=asked, gain=gain)
-
-
-def _shared(trained: Directions, other: Directions) -> dict[str, tuple[ClipScores, ClipScores]]:
-    """(trained, other) of each direction that both know, on the clips that both know."""
-    shared = {}
-    for direction, own in trained.items():
-        if (theirs := other.get(direction)) is not None:
-            clips, at, there = np.intersect1d(own.clips, theirs.clips, return_indices=True)
-            if len(clips):
-                shared[direction] = own.take(at), theirs.take(there)
-    return shared
 
 
 def _above_chance(own: ClipScores, groups: np.ndarray) -> bool:
@@ -205,11 +197,11 @@ def _above_chance(own: ClipScores, groups: np.ndarray) -> bool:
     return gain.low > 0 or (gain.groups < 2 and gain.difference > 0)
 
 
-def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[str, ...]) -> Contender:
+def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[str, ...]) -> _Contender:
     directions = {direction: (float(s.first.mean()), float(s.ten.mean())) for direction, s in values.items()}
     first, ten = np.mean(list(directions.values()), axis=0)
     own = np.mean([(s.first.mean(), s.ten.mean()) for s in trained.values()], axis=0)
-    return Contender(
+    return _Contender(
         name=name,
         first=float(first),
         ten=float(ten),
@@ -221,26 +213,29 @@ def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[s
 
 def examples(
     before: Directions, after: Directions, ids: Sequence[str]
-) -> tuple[tuple[RankChange, ...], tuple[RankChange, ...]]:
+) -> tuple[tuple[_RankChange, ...], tuple[_RankChange, ...]]:
     """(clips that rank higher, clips that rank lower), the largest change of reciprocal rank first. The first list also
     has the best, the middle and the last clip of directions not possible before."""
-    changes: list[tuple[float, RankChange]] = []
-    new: list[RankChange] = []  # of directions that could not be asked
+    changes: list[tuple[float, _RankChange]] = []
+    # Clips of directions that could not be asked before.
+    new: list[_RankChange] = []
     for direction, own in after.items():
-        if own.rank is None or direction.endswith("->text"):  # a clip has several texts: a rank is none of clips
+        if own.rank is None or direction.endswith("->text"):
+            # A clip has several texts: such a rank is not one among clips.
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)
         if other is None or other.rank is None:
-            new += [RankChange(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
+            new += [_RankChange(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
             continue
         _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
         for n, m in zip(at.tolist(), there.tolist(), strict=True):
             was, now = float(other.rank[m]), float(own.rank[n])
-            changes.append((1 / now - 1 / was, RankChange(direction, clips[n], was, now, own.gallery)))
+            changes.append((1 / now - 1 / was, _RankChange(direction, clips[n], was, now, own.gallery)))
     changes.sort(key=lambda change: (-change[0], change[1].direction, change[1].clip))
     better = [example for gain, example in changes if gain > _EPSILON][:_EXAMPLES]
     worse = [example for gain, example in reversed(changes) if gain < -_EPSILON][:_EXAMPLES]
+    # Equal ranks are ordered by a digest, the same in every run: by id they would all be of one recording.
     new.sort(key=lambda example: (example.after / example.gallery, digest(example.clip, example.direction)))
     places = np.linspace(0, len(new) - 1, min(_EXAMPLES, len(new))).astype(int).tolist()
     return (*better, *(new[n] for n in places)), tuple(worse)
@@ -261,20 +256,23 @@ def frozen_spaces(library: LibraryTables) -> dict[str, Towers]:
 
 def frozen_scores(library: LibraryTables, towers: Towers, ids: np.ndarray) -> Directions:
     """A frozen space on the validation clips of these ids."""
-    known = library.encoders()  # a tower may be there for queries alone
+    # A tower may be there for queries alone.
+    known = library.encoders()
     encoders = {m: [infos[0]["name"]] for m, infos in towers.items() if infos[0]["name"] in known}
     try:
         data = load_latents(library, encoders=encoders, where="split = 'val'")
-    except SeehearError:  # no validation clip has two of its modalities: nothing to compare
+    except SeehearError:
+        # No validation clip has two of its modalities: there is nothing to compare.
         return {}
-    return scores_on(frozen_method(towers), data, ids)
+    return _scores_on(frozen_method(towers), data, ids)
 
 
 def closed_form_scores(library: LibraryTables, where: str | None, ids: np.ndarray) -> Directions:
     """The closed form on the library's latents that a run of FuseMix would start from."""
     try:
         data = vectors_only(load_latents(library, where=where))
-    except SeehearError:  # nothing encoded, as a method on media allows
+    except SeehearError:
+        # Nothing is encoded, as a method on media allows.
         return {}
     if len(data.modalities) < 2 or len(data.split("train").joined()) < 2:
         return {}
@@ -282,17 +280,19 @@ def closed_form_scores(library: LibraryTables, where: str | None, ids: np.ndarra
     run = fusemix.base()
     with hushed():
         model = fusemix.build(run.method, LatentInputs(data), seed=run.train.seed)
-    return scores_on(model.eval(), data.split("val"), ids)
+    return _scores_on(model.eval(), data.split("val"), ids)
 
 
-def scores_on(model: Method, data: LatentData, ids: np.ndarray) -> Directions:
+def _scores_on(model: Method, data: LatentData, ids: np.ndarray) -> Directions:
     """Scores on the clips with these ids, numbered in the order of `ids`."""
     number = {clip: n for n, clip in enumerate(ids.tolist())}
+    # The same clips for every rival, those that training is scored by.
     data = data.take(np.array([clip in number for clip in data.ids.tolist()], dtype=bool))
     at = np.array([number[clip] for clip in data.ids.tolist()], np.int64)
     vectors = {}
     for m, own in embed_latents(model, data).items():
         if len(owner := at[own.owner]):
+            # `Embedded` has ascending owners, and the library has another order than `ids`.
             order = np.argsort(owner, kind="stable")
             vectors[m] = Embedded(own.vectors[order], owner[order])
     return clip_scores(model.spaces, {"joint": vectors})

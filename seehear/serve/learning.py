@@ -23,7 +23,7 @@ from seehear.errors import SeehearError
 from seehear.library.locking import is_learning
 from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, clock
-from seehear.runs.choose import FEWEST_TRAINING, Choice, choose
+from seehear.runs.run import FEWEST_TRAINING, Choice, choose
 from seehear.search.index import indexes, input_tables
 from seehear.serve.files import DiskCache
 from seehear.serve.maps import clips_in_order
@@ -32,8 +32,8 @@ from seehear.serve.runs import Runs
 from seehear.serve.upkeep import Commands
 from seehear.serve.verdicts import CostView, VerdictView, cost_view, is_better, verdict_view
 from seehear.space.saved import verdict_of
+from seehear.train.config import read_metrics
 from seehear.train.files import has_model
-from seehear.train.log import read_metrics
 
 _STAMP = "%Y-%m-%d-%H%M%S"
 # Arguments of `seehear plan`: enough to tell minutes from hours.

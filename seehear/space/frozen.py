@@ -42,6 +42,7 @@ def load_frozen(address: str) -> tuple[Frozen, Towers]:
     encoder = next((e.name for e in PRESETS.get(rest, ()) if {"video", "text"} <= set(e.modalities)), rest)
     towers: Towers = {}
     problem: SeehearError | None = None
+    # An encoder need not have a tower for every modality: only none at all is an error.
     for m in MODALITIES:
         try:
             towers[m] = [_tower(encoder, m)]
@@ -62,6 +63,7 @@ def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers
     # Sequences (words, spectrograms) and towers of trained runs are no frozen vectors.
     usable = {n: about for n, about in encoders.items() if not about.get("shape") and not about.get("of_run")}
     bases: dict[tuple[str, int], Towers] = {}
+    # Sorted, so that of two versions of a tower the same one is taken in every process.
     for name, about in sorted(usable.items()):
         info = {"name": name, "fingerprint": about["fingerprint"], "width": about["width"]}
         bases.setdefault((name.split("#")[0], about["width"]), {}).setdefault(about["modality"], []).append(info)
@@ -71,10 +73,12 @@ def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers
         # Of two versions of one tower, only one can be compared with the other towers.
         own = {m: infos[:1] for m, infos in towers.items()}
         if "text" not in own:
-            try:  # a library without text has no latents of the tower for words
+            # A library without text has no latents of the tower for words.
+            try:
                 words = _tower(base, "text")
                 own |= {"text": [words]} if words["width"] == width else {}
-            except SeehearError:  # the encoder reads no text, or is not installed: a space without words
+            except SeehearError:
+                # The encoder reads no text, or is not installed: a space without words.
                 pass
         rest = [(m, info) for m, infos in towers.items() for info in (infos if len(own) == 1 else infos[1:])]
         single |= {info["name"]: {m: [info]} for m, info in rest}
@@ -89,6 +93,7 @@ def joint_towers(library: LibraryTables, name: str = "") -> Towers:
     spaces = {n: towers for n, towers in frozen_towers(known).items() if len(towers) > 1}
     if name and name not in spaces:
         raise unknown("joint encoder", name, spaces)
+    # A joint encoder of all modalities leaves nothing to be bound.
     present = {info["modality"] for info in known.values()}
     partial = [towers for n, towers in spaces.items() if name in ("", n) and not present <= set(towers)]
     if not partial:

@@ -41,6 +41,7 @@ _DOWNLOAD_SECONDS = 60.0
 def is_one(inputs: Any) -> bool:
     """True for a single item, False for a list or another iterable of items."""
     if isinstance(inputs, np.ndarray):
+        # An array of strings or objects is a list of items; one of numbers is a picture or a sound.
         return inputs.ndim == 0 or inputs.dtype.kind not in "UO"
     single = isinstance(inputs, str | Mapping | os.PathLike) or hasattr(inputs, "convert") or hasattr(inputs, "ndim")
     return single or not isinstance(inputs, Iterable)
@@ -81,6 +82,7 @@ class Items:
                 samples[m] = Sample(text=before + value)
             else:
                 path = self._file(kind, value, name)
+                # The whole file: only its header is read.
                 if end is None and kind != "image":
                     from seehear.media.files import probe
 
@@ -95,8 +97,10 @@ class Items:
         if isinstance(item, str):
             suffix = os.path.splitext(item)[1]
             if _is_url(item):
-                with suppress(ValueError):  # words that begin like a URL
+                with suppress(ValueError):
+                    # Words that begin like a URL.
                     suffix = os.path.splitext(urlparse(item).path)[1]
+            # Words may look like a file name: a path is one only where the file exists.
             kind = _KIND_OF.get(suffix.lower()) if _is_url(item) or os.path.isfile(item) else None
             return {kind if kind and KINDS[kind] in self._encoders else "text": item}
         if isinstance(item, os.PathLike):
@@ -108,9 +112,11 @@ class Items:
             if "array" in item:
                 return {"audio" if "sampling_rate" in item else "video": item}
             return dict(item)
+        # A list of pictures is a film.
         if isinstance(item, Sequence):
             return {"video": item}
-        if hasattr(item, "convert"):  # PIL
+        if hasattr(item, "convert"):
+            # A picture of PIL.
             return {"image": item}
         kind = {1: "audio", 2: "audio", 3: "image", 4: "video"}.get(getattr(item, "ndim", 0))
         if kind is None:
@@ -124,7 +130,8 @@ class Items:
         if isinstance(value, str | os.PathLike):
             return os.fspath(value)
         if isinstance(value, Mapping) and "array" not in value and os.path.isfile(value.get("path") or ""):
-            return str(value["path"])  # an undecoded row of Hugging Face datasets
+            return str(value["path"])
+            # An undecoded row of Hugging Face datasets.
         try:
             return _WRITE[kind](value, self._path())
         except SeehearError as error:
@@ -132,6 +139,7 @@ class Items:
 
     def _path(self) -> Path:
         if self._folder is None:
+            # Windows keeps a file that is still open: what cannot be removed there is left to the system.
             self._folder = tempfile.TemporaryDirectory(prefix="seehear-items-", ignore_cleanup_errors=True)
         self._written += 1
         return Path(self._folder.name) / str(self._written)

@@ -31,6 +31,7 @@ class SpaceFunction(EmbeddingFunction):
         return _space(self.model).dim
 
     def compute_query_embeddings(self, query: Any, *_: Any, **__: Any) -> list[Any]:
+        # Words, a picture or a path: what `encode` takes.
         return list(_space(self.model).encode_query([query]))
 
     def compute_source_embeddings(self, texts: Any, *_: Any, **__: Any) -> list[Any]:
@@ -46,7 +47,9 @@ def embedding_metadata(library_uri: str, model: str) -> dict[str, str]:
     """Schema metadata by which LanceDB loads the space of an index. `model`: address of the space in the library. A
     moved library has to be indexed again."""
     if model.startswith(FROZEN):
+        # Absolute: LanceDB may open the table from any working directory.
         where = library_uri if "://" in library_uri else str(Path(library_uri).resolve())
+        # A frozen space is part of its library, and is named by the address of that.
         model = f"{FROZEN}{where}#{model.partition('#')[2]}"
     about = {"name": "seehear", "model": {"model": model}, "source_column": "id", "vector_column": "vector"}
     return {"embedding_functions": json.dumps([about])}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from seehear.library.tables import LibraryTables
     from seehear.methods.base import Method
-    from seehear.space.towers import InputSpec, Tower
+    from seehear.space.saved import InputSpec, Tower
     from seehear.types import Tensor
 
 # Rows of every forward pass: with a fixed number, the result of a row depends on that row alone.
@@ -52,7 +52,7 @@ class SpaceModel:
         self._inputs = inputs
         self._towers: dict[Modality, Tower] = {}
         if inputs is not None:
-            from seehear.space.towers import towers_of
+            from seehear.space.saved import towers_of
 
             self._towers = towers_of(method, inputs)
         self.encoders: _ENCODERS = {m: list(encoders[m]) for m in method.spaces[self.space] if encoders.get(m)}
@@ -61,7 +61,8 @@ class SpaceModel:
         # Facts about the training, from config.json.
         self._facts: dict[str, Any] = {}
         self._evaluation: Path | None = None
-        self._working = threading.Lock()  # models serve one thread at a time; decoding needs no lock
+        # Models serve one thread at a time; decoding needs no lock.
+        self._working = threading.Lock()
 
     @property
     def locked(self) -> tuple[Modality, ...]:
@@ -85,6 +86,7 @@ class SpaceModel:
         from seehear.encoders.weights import tensors_hash
 
         encoders = {m: [e["fingerprint"] for e in infos] for m, infos in sorted(self.encoders.items())}
+        # With the settings: the same weights under another temperature or pooling give other vectors.
         settings = {"method": self.method.name, "config": asdict(self.method.config), "space": self.space}
         return tensors_hash(self.method.state_dict(), about=json.dumps([settings, encoders], sort_keys=True))
 
@@ -93,6 +95,7 @@ class SpaceModel:
         from seehear.library.encode import encode_library
 
         clips = library.clips() if self._towers else []
+        # A tower without any clip would make an empty table.
         if towers := [tower for m, tower in self._towers.items() if any(clip.has(m) for clip in clips)]:
             encode_library(library, towers)
 
@@ -143,6 +146,7 @@ class SpaceModel:
         self.device = pick_device(str(device))
         with self._working:
             self.method.to(self.device)
+            # Encoders that are loaded later are made on the new device.
             for encoder in self._loaded.values():
                 encoder.to(self.device)
         return self
@@ -168,10 +172,12 @@ class SpaceModel:
         for info in self.encoders[m]:
             with self._working:
                 encoder = self.encoder(m, info)
+            # Decoded outside of the lock: it takes longest, and in another process for untrusted files.
             prepare = encoder.query_preparation() if query else encoder.preparation()
             inputs = [self.prepare(prepare, sample) for sample in samples]
             with self._working:
                 parts.append(encoder.encode(inputs))
+        # Rounded as the library stores them, or a query would differ from the same clip in the index.
         return np.concatenate(parts, axis=1).astype(np.float16)
 
     def _encode_samples(self, m: Modality, samples: Sequence[Sample], *, query: bool) -> np.ndarray:
@@ -179,6 +185,7 @@ class SpaceModel:
         stored_BD = self._latents(m, samples, query=query)
         vectors = []
         for at in range(0, len(stored_BD), _BLOCK):
+            # Zeros fill the last block: a smaller matrix product may round in another way.
             block = np.zeros((_BLOCK, stored_BD.shape[1]), np.float32)
             rows = stored_BD[at : at + _BLOCK]
             block[: len(rows)] = rows
@@ -192,6 +199,7 @@ class SpaceModel:
         name = info["name"]
         if name not in self._loaded:
             encoder = load_encoder(name, modality=m, device=self.device)
+            # Other weights under the same name give vectors of another space.
             if encoder.fingerprint != info["fingerprint"]:
                 raise SeehearError(
                     f"encoder {name!r} is not the one this model was trained on (fingerprint {encoder.fingerprint}, "

@@ -57,7 +57,8 @@ def export_onnx(space: SpaceModel, folder: Path) -> dict[str, Any]:
         for info in infos:
             try:
                 encoder = space.encoder(m, info)
-            except SeehearError as error:  # features computed elsewhere
+            except SeehearError as error:
+                # Features computed elsewhere have no network.
                 missing[info["name"]] = str(error)
                 continue
             windows = encoder.windows
@@ -79,6 +80,7 @@ def _head(space: SpaceModel, m: Modality, windows: int) -> Graph:
     width = sum(info["width"] for info in infos)
     return Graph(
         _Head(space.method, m, space.space, windows),
+        # Fixed numbers that are neither equal nor zero, the same in every export.
         {"latents": torch.sin(torch.arange(2.0 * width)).view(2, -1)},
         {"latents": {0: "batch"}},
         f"latents of {' and '.join(info['name'] for info in infos)}, rounded to float16",
@@ -90,6 +92,7 @@ def _write(graph: Graph, path: Path, output: str) -> dict[str, Any]:
     network = graph.network.eval()
     device = next((x.device for x in network.state_dict().values()), torch.device("cpu"))
     inputs = {name: x.to(device) for name, x in graph.inputs.items()}
+    # Another batch size than the exported one: a size that is baked into the graph fails here.
     checked = {name: torch.cat([x, x[:1]]) for name, x in inputs.items()}
     with torch.inference_mode():
         # Before the export: values that are computed once and kept (filters of a spectrogram) would enter its trace.
@@ -112,6 +115,7 @@ def _write(graph: Graph, path: Path, output: str) -> dict[str, Any]:
     got = session.run(None, {name: x.cpu().numpy() for name, x in checked.items()})[0]
     difference = float(abs(got - wanted).max() / abs(wanted).max())
     if difference > _CLOSE:
+        # A graph that computes something else must not be left behind.
         path.unlink()
         raise SeehearError(f"{path.name} gives other numbers than torch does (by {difference:.1e}): report this")
     for file in graph.files:

@@ -18,7 +18,8 @@ class SharedSpaceModule(InputModule):
     def __init__(self, space: SharedSpace):
         super().__init__()
         self.space = space
-        self.method = space.method  # moves with the module
+        # Registered as a part, so that it moves with the module.
+        self.method = space.method
 
     @property
     def modalities(self) -> list[Any]:
@@ -32,6 +33,7 @@ class SharedSpaceModule(InputModule):
         return {"inputs": list(inputs), "prompt": prompt, "task": task}
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        # sentence-transformers moves the module alone; encoders must follow it.
         device = next((p.device for p in self.method.parameters()), self.space.device)
         if device != torch.device(self.space.device):
             self.space.to(device)

@@ -14,24 +14,24 @@ float16 rounding: latents are rounded as the library stores them, and the model 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from seehear.encoders.base import Sample
-from seehear.errors import SeehearError, read_json, unknown
+from seehear.errors import SeehearError, hub_unreachable, read_json, require, unknown
 from seehear.nn.unit import unit
 from seehear.progress import Progress, progress, say
-from seehear.space.hub import download, is_hub_id, upload
 from seehear.space.items import KINDS, Items, is_one
 from seehear.space.model import SpaceModel
-from seehear.space.precision import PRECISIONS, Precision, quantized
-from seehear.types import Modality
+from seehear.types import Float, Modality
 
 if TYPE_CHECKING:
     from seehear.types import Tensor
@@ -60,14 +60,17 @@ class SharedSpace(SpaceModel):
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
         made = cls(method, config["encoders"], space=space, device=device, inputs=inputs)
         made._facts = {name: config[name] for name in ("metrics", "training", "verdict") if name in config}
+        # Read only when the space is saved: an evaluation may be newer than the model.
         made._evaluation = Path(folder) / "evaluation.json"
         if not made.encoders:
             raise SeehearError(
                 f"{model_folder(folder) / 'config.json'} names no encoders of the space {made.space!r}: copy the model "
                 "again, or train it on a library"
             )
+        # Latents of a tower name the model that made them.
         for tower in made._towers.values():
             tower.model = str(Path(folder).resolve())
+        # Weights of others: their licence and their biases are not ours.
         foreign = [info["name"] for infos in made.encoders.values() for info in infos if "hub:" in info["name"]]
         if foreign:
             say(f"{folder} uses models that are not part of seehear: {', '.join(dict.fromkeys(foreign))}")
@@ -179,6 +182,7 @@ class SharedSpace(SpaceModel):
         if normalize_embeddings and truncate_dim:
             vectors_NE = unit(vectors_NE)
         vectors: Any = quantized(vectors_NE, precision)
+        # Torch is imported only where a tensor is wanted.
         if convert_to_tensor or not convert_to_numpy:
             import torch
 
@@ -228,3 +232,72 @@ def _unit_rows(x: Any) -> Tensor:
 
     rows = torch.stack([torch.as_tensor(row) for row in x]) if isinstance(x, list | tuple) else torch.as_tensor(x)
     return torch.nn.functional.normalize(torch.atleast_2d(rows).float(), dim=-1)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Vectors of fewer bits, equal to `quantize_embeddings` of sentence-transformers.
+
+Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+PRECISIONS = get_args(Precision)
+
+
+def quantized(vectors_NE: Float[np.ndarray, "n e"], precision: Precision) -> np.ndarray:
+    """float32: unchanged. int8, uint8: (N, E), 256 steps between the smallest and largest value of each dimension
+    over these vectors. binary (int8), ubinary (uint8): (N, E / 8), the signs as bits."""
+    if precision == "float32" or not len(vectors_NE):
+        return vectors_NE
+    if precision in ("binary", "ubinary"):
+        bits = np.packbits(vectors_NE > 0, axis=-1)
+        return bits if precision == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
+    low_E, high_E = vectors_NE.min(axis=0), vectors_NE.max(axis=0)
+    steps_E = (high_E - low_E) / 255
+    # A constant dimension has no steps: it is divided by 1 instead.
+    levels = np.clip(np.floor((vectors_NE - low_E) / np.where(steps_E == 0, 1, steps_E)), 0, 255)
+    return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Download and upload of spaces on a model hub.
+
+_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "model/*"]
+
+
+def is_hub_id(address: str) -> bool:
+    """True for an address 'user/name' of a hub, unless a local folder has that name."""
+    return bool(_ID.fullmatch(address)) and not Path(address).exists()
+
+
+def download(address: str, revision: str | None) -> Path:
+    """Folder of a hub model in the hub's cache. Raises `SeehearError` for an unknown model, or without network."""
+    hub = require("huggingface_hub", "hub")
+    try:
+        return Path(hub.snapshot_download(address, revision=revision, allow_patterns=_FILES))
+    except hub.errors.RepositoryNotFoundError as error:
+        raise SeehearError(f"{address} is neither a folder here nor a model of the hub") from error
+    except hub.errors.RevisionNotFoundError as error:
+        raise SeehearError(f"{address} has no revision {revision!r} on the hub") from error
+    except Exception as error:
+        # The hub raises errors of its network library, which changes with its version.
+        raise hub_unreachable(address, error, "train it, or try again with a network") from error
+
+
+def upload(
+    repo_id: str, save: Callable[[Path], None], *, private: bool, message: str, revision: str | None, token: str | None
+) -> str:
+    """Uploads the folder that `save` writes, and returns the address of the commit; creates a missing repository."""
+    hub = require("huggingface_hub", "hub")
+    api: Any = hub.HfApi(token=token)
+    with tempfile.TemporaryDirectory(prefix="seehear-push-") as folder:
+        save(Path(folder))
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if revision is not None:
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            made = api.upload_folder(
+                repo_id=repo_id, folder_path=folder, commit_message=message, revision=revision, ignore_patterns=[".*"]
+            )
+        except Exception as error:
+            # Errors of the network library, as above.
+            raise SeehearError(f"{repo_id} cannot be written on the hub: {error}") from error
+    return str(made.commit_url)

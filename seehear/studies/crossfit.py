@@ -18,13 +18,15 @@ from seehear.nn.random import seed_of
 from seehear.types import Float
 
 _SHRINKAGES = (0.1, 1.0, 10.0)
+_FOLDS = 5
 _RANK = 128
 _COMPONENTS = 256
-_MOST = 5_000  # rows of a fit: enough for a covariance of a few hundred dimensions
+# Rows of a fit: enough for a covariance of a few hundred dimensions.
+_MOST = 5_000
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class _HeldOut:
     """One fold, embedded by a map fitted on the others."""
 
     rows: np.ndarray
@@ -33,29 +35,29 @@ class HeldOut:
     y: Float[np.ndarray, "f e"]
 
 
-def cross_fitted(
-    x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, folds: int = 5, seed: int = 0
-) -> Iterator[HeldOut]:
+def cross_fitted(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Iterator[_HeldOut]:
     """Yields each held-out fold. Whole groups are held out; at least three are needed: to fit, to choose, to judge."""
-    fold_N = folds_of(groups, folds=folds, seed=seed)
+    fold_N = folds_of(groups, folds=_FOLDS, seed=seed)
     # Principal components of all rows use no pairing, so held-out rows may take part. Trailing ones cost more than they
     # contribute.
-    x_ND, y_NE = leading(x_ND), leading(y_NE)
+    x_ND, y_NE = _leading(x_ND), _leading(y_NE)
     for fold in range(int(fold_N.max()) + 1):
         rows = np.flatnonzero(fold_N == fold)
+        # The next fold chooses the shrinkage, so that every fold is used once for each.
         validation = np.flatnonzero(fold_N == (fold + 1) % (fold_N.max() + 1))
         train = np.setdiff1d(np.arange(len(fold_N)), np.concatenate([rows, validation]))[:_MOST]
         fitted = linear.moments(_both(x_ND, y_NE, train))
         held_out = tuning.TuningFold(fitted, _both(x_ND, y_NE, validation))
         maps = tuning.tuned(fitted, [held_out], shrinkages=_SHRINKAGES, ranks=(_RANK,))
         z = maps.embed(_both(x_ND, y_NE, rows))
-        yield HeldOut(rows, z["x"].numpy(), z["y"].numpy())
+        yield _HeldOut(rows, z["x"].numpy(), z["y"].numpy())
 
 
-def leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
+def _leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
     """Rows standardised in every dimension, projected to at most 256 principal components."""
     x_ND = (x_ND - x_ND.mean(axis=0)).astype(np.float64)
     deviation_D = x_ND.std(axis=0)
+    # A constant dimension stays zero.
     x_ND /= np.where(deviation_D > 0, deviation_D, 1.0)
     if min(x_ND.shape) <= _COMPONENTS:
         return x_ND
@@ -94,6 +96,7 @@ def agreement(data: LatentData, *, seed: int = 0) -> Float[np.ndarray, " n"]:
         if len(rows):
             x, y, groups = data.one_each(p)[rows], data.one_each(q)[rows], data.groups.numpy()[rows]
             for part in cross_fitted(x, y, groups, seed=seed):
+                # Some clips are near to everything: that is popularity, not agreement.
                 usual = (part.x @ part.y.mean(axis=0) + part.y @ part.x.mean(axis=0)) / 2
                 own_N[rows[part.rows]] = np.vecdot(part.x, part.y) - usual
     known = np.isfinite(scores)

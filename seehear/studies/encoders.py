@@ -112,6 +112,7 @@ def _predict(data: LatentData, options: EncoderStudyOptions) -> dict[str, float]
     train = data.split("train").joined()
     if len(train) <= options.neighbours:
         raise SeehearError(f"{len(train)} training clips have both modalities: too few to compare encoders on")
+    # The same clips for every pair that has them: predictions are compared with each other.
     some = train.sample(options.clips, seed_of(0, "clips of the encoder study"))
     (p, q), groups = some.modalities, some.groups.numpy()
     x, y = some.one_each(p), some.one_each(q)
@@ -119,6 +120,7 @@ def _predict(data: LatentData, options: EncoderStudyOptions) -> dict[str, float]
     return {
         "CCA MRR": cca["MRR"],
         "CCA R@10": cca["R@10"],
+        # By recording: neighbours within one are near in every encoder.
         "mutual k-NN": mutual_knn(x, y, k=options.neighbours, groups=groups),
         "CKA": cka(x, y),
         "clips": float(len(some)),
@@ -141,6 +143,7 @@ def _best(predicted: Sequence[Result]) -> list[str]:
     sentences = []
     for modalities in dict.fromkeys(str(r.cell["modalities"]) for r in predicted):
         own = [r for r in predicted if r.cell["modalities"] == modalities and not r.error]
+        # One pair alone is no ranking.
         if len(own) > 1:
             best = max(own, key=lambda r: r.values["CCA MRR"])
             sentences.append(
@@ -173,7 +176,9 @@ def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]],
     from scipy import stats
 
     kinds = dict.fromkeys(str(settings["modalities"]) for settings, _, _ in points)
+    # Pairs of other modalities differ in difficulty, which every predictor would seem to predict.
     groups = [[p for p in points if p[0]["modalities"] == kind] for kind in kinds]
+    # Two points always correlate perfectly.
     groups = [group for group in groups if len(group) > 2]
     if not groups:
         return {}, ["No correlation: there are fewer than three pairs of encoders."]
@@ -186,7 +191,8 @@ def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]],
             for group in groups:
                 x = [predictions[name] for _, predictions, _ in group]
                 y = [float(np.mean([v[outcome] for v in own])) for _, _, own in group]
-                if len(set(x)) > 1 and len(set(y)) > 1:  # the rank correlation with a constant is undefined
+                if len(set(x)) > 1 and len(set(y)) > 1:
+                    # The rank correlation with a constant is undefined.
                     values.append(float(stats.spearmanr(x, y).statistic))
             means[name][outcome] = float(np.mean(values)) if values else math.nan
         validation, test = means[name].values()
@@ -209,5 +215,6 @@ def _draw(axes: Any, *, predicted: Sequence[Result], points: Sequence[Point]) ->
     for name, mark in zip(PREDICTORS, figure.MARKS, strict=False):
         axes.plot([r.values[name] for r in rows], range(len(rows)), mark, label=name)
     axes.set_yticks(range(len(rows)), [f"{r.cell['first']} + {r.cell['second']}" for r in rows])
+    # The best pair on top.
     axes.invert_yaxis()
     axes.legend()

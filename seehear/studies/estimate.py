@@ -34,12 +34,18 @@ from seehear.types import Batch
 if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
 
-_FEW_CLIPS, _FEW_LATENTS = 2, 64  # that can be tried anywhere
-_FEWEST_STEPS = 5  # before batches are made smaller than they are
-_SCORED = 16  # clips of media whose scoring is timed
-_WEIGHT, _STATE = 4, 16  # bytes a parameter: alone; with its gradient and two means of AdamW
-_COUNTED = 0.1  # of the time that is left, which a step that is only counted may take
-_SPARE = 0.75  # of the time and the memory there is: the rest is for what was not foreseen
+# Rows of the first try, few enough for any machine.
+_FEW_CLIPS, _FEW_LATENTS = 2, 64
+# Steps below which batches are made smaller instead.
+_FEWEST_STEPS = 5
+# Clips of media whose scoring is timed.
+_SCORED = 16
+# Bytes of a parameter: alone, and with its gradient and AdamW's two moments.
+_WEIGHT, _STATE = 4, 16
+# Largest share of the remaining time for a step whose operations are only counted.
+_COUNTED = 0.1
+# Share of time and memory that is planned with; the rest is for surprises.
+_SPARE = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +116,8 @@ class _Estimating:
         self.passes = self.now.rows * self.now.steps / job.clips if job.run.data.keeps_clips else 1.0
         job.method.to(self.device)
         rest = (_STATE - _WEIGHT) * self.now.parameters
-        self.memory = [(0, peak_bytes(self.device) + rest)]  # (clips in memory at once, the most that was held)
+        # (Clips with a graph in memory at once, peak bytes.)
+        self.memory = [(0, peak_bytes(self.device) + rest)]
 
     def forward(self) -> CostEstimate:
         """Estimate from forward passes of a few clips at the start, middle and end of the run."""
@@ -137,6 +144,7 @@ class _Estimating:
         clips = left / self.tried.per_row
         steps = max(1, min(steps, max(_FEWEST_STEPS, int(clips / self.full))))
         rows = min(self.full, int(clips / steps))
+        # A larger batch than fits would end the process, and with it the estimate.
         while rows > self.rows and self._bytes(rows) > _SPARE * self.now.free_bytes:
             rows //= 2
         # Whole multiples of `self.rows`: some methods need their clips in groups.
@@ -145,7 +153,8 @@ class _Estimating:
         config = self._config(rows)
         done = self._rehearse(config, steps)
         per_row = done.per_row
-        if self.passes > 1:  # with a cache only the first pass decodes: the same clips again are a later pass
+        if self.passes > 1:
+            # With a cache only the first pass decodes: the same clips again are a later pass.
             done = self._rehearse(config, steps)
             per_row += (done.per_row - per_row) * (1 - 1 / self.passes)
         self.now = replace(self.now, waiting=done.waited)
@@ -156,6 +165,7 @@ class _Estimating:
         job, began = self.job, time.monotonic()
         assert job.score is not None
         job.score(job.method)
+        # The start is evaluated, too.
         evaluations = job.run.train.evaluations + 1 if job.run.train.evaluations else 0
         times = evaluations * min(job.validation, job.run.data.validate_at_most) / max(1, job.scored)
         self.now = replace(self.now, seconds=self.now.seconds + times * (time.monotonic() - began))
@@ -165,6 +175,7 @@ class _Estimating:
         """Training settings for batches of `rows` clips, with gradient caching if the run has it."""
         micro = self.run.train.micro_batch
         if micro is not None and micro < self.full:
+            # Two micro-batches at least: the second encoding is a part of the cost.
             micro = max(1, min(micro, rows // 2))
         return replace(self.run.train, batch_size=rows, micro_batch=micro)
 
@@ -215,7 +226,8 @@ def _known(recipe: str, job: Prepared, loader: Loader) -> CostEstimate:
     parameters = sum(p.numel() for p in job.method.parameters())
     state, free = _STATE * parameters, available_bytes(loader.device)
     too_large = f"weights, gradients and optimiser alone need {state / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
-    step, clips = 0, 0  # clips of the whole run, counted once an epoch; batch sizes may change from epoch to epoch
+    # Clips of the whole run, epoch by epoch: batch sizes may change from one to the next.
+    step, clips = 0, 0
     while step < loader.steps:
         place = loader.place(step)
         steps = min(place.steps, loader.steps - step)

@@ -62,7 +62,8 @@ def run_grid(
     folder, keys = Path(folder), [cell_key(cell) for cell in cells]
     if twice := [dict(cell) for cell, key in zip(cells, keys, strict=True) if keys.count(key) > 1]:
         raise ValueError(f"a cell is in the study twice: {twice[0]}")
-    about = json.loads(json.dumps(about))  # tuples become lists, as in the files that it is compared with
+    # Tuples become lists, as in the files that it is compared with.
+    about = json.loads(json.dumps(about))
     stored = {key: _read(folder / "cells" / f"{key}.json", about, redo=redo) for key in keys}
     found = {key: result for key, result in stored.items() if result is not None}
     todo = [(key, cell) for key, cell in zip(keys, cells, strict=True) if key not in found]
@@ -71,6 +72,7 @@ def run_grid(
     if found:
         say(f"{folder}: {len(found):,} of {len(cells):,} cells are measured already")
     started = time.monotonic()
+    # A stop is looked at between cells: none is lost that is measured.
     with stop_requests() as stop:
         for number, (key, cell) in enumerate(todo, start=1):
             found[key] = _measured(folder, key, cell, run, about, verbose=verbose)
@@ -87,6 +89,7 @@ def run_grid(
 
 def cell_key(cell: Cell) -> str:
     """Readable and unique file name of the settings: 'pairs=500.seed=0-1f2e3d4c'."""
+    # Sorted: the key depends on the settings, not on the order in which they are named.
     plain = json.dumps(dict(cell), sort_keys=True, ensure_ascii=False)
     words = ".".join(f"{name}={cell[name]}" for name in sorted(cell))
     readable = re.sub(r"[^A-Za-z0-9=.+-]+", "-", words)[:100].strip(".-")
@@ -100,12 +103,15 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
         if verbose:
             values = run(cell)
         else:
+            # The progress of a cell would hide that of the study.
             with hushed():
                 values = run(cell)
+    # Neither finished nor failed: nothing is written, and the cell is measured again.
     except Interrupted as stopped:
         raise Interrupted("stopped in the middle of a cell: run the same command again to continue") from stopped
     except SeehearError as error:
         result = Result(dict(cell), seconds=time.monotonic() - started, error=str(error))
+        # A failed cell does not end the study: the other cells do not depend on it.
         _write(failed, result, about)
         return result
     plain = {name: float(value) for name, value in values.items()}
@@ -116,6 +122,7 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
 
 
 def _write(path: Path, result: Result, about: Mapping[str, Any]) -> None:
+    # JSON has no NaN.
     values = {name: value if math.isfinite(value) else None for name, value in result.values.items()}
     plain = {"cell": result.cell, "about": about, "values": values, "seconds": round(result.seconds, 3)}
     plain |= {"error": result.error} if result.error else {}

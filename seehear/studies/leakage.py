@@ -35,7 +35,7 @@ TIME_LIMIT = 300.0
 
 
 @dataclass(frozen=True)
-class MediaPrint:
+class _MediaPrint:
     pictures: tuple[int, ...]
     sound: np.ndarray
 
@@ -68,6 +68,7 @@ def check_leakage(
     library = library if isinstance(library, LibraryTables) else LibraryTables.open(library)
     clips = library.clips()
     test = [clip for clip in clips if clip.split == split]
+    # Validation clips count as training: settings are chosen by them.
     train = [clip for clip in clips if clip.split != split and clip.split != "test"]
     if not test or not train:
         raise SeehearError(
@@ -76,12 +77,14 @@ def check_leakage(
     sources = library.sources()
 
     def contents(clip: Clip) -> list[str]:
+        # By content: a copy has another path. With the span, as clips of one film are not copies of each other.
         own = [sources[name] for name in {clip.source, clip.audio_source} if name in sources]
         return [f"{source.fingerprint} {clip.start!r} {clip.end!r}" for source in own]
 
     keys: dict[str, Callable[[Clip], list[str]]] = {
         "file": contents,
         "recording": lambda clip: [clip.group] if clip.group else [],
+        # Case and spaces do not make a text another one.
         "text": lambda clip: [" ".join(t.text.lower().split()) for t in clip.texts],
     }
     leaks: list[Leak] = []
@@ -97,7 +100,8 @@ def check_leakage(
 def _by_latents(
     library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip], threshold: float
 ) -> Iterator[Leak]:
-    from seehear.inputs.latents import load_latents  # imports torch, which the fingerprint processes do without
+    # Imported here: it imports torch, which the fingerprint processes do without.
+    from seehear.inputs.latents import load_latents
 
     try:
         data = load_latents(library)
@@ -119,13 +123,29 @@ def _rows(data: LatentData, modality: str, names: set[str]) -> tuple[np.ndarray,
 
 
 def _by_media(library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip], workers: int) -> Iterator[Leak]:
-    prints = _prints(library, [*test, *train], workers)
+    from seehear.library.workers import map_in_processes
+
+    roots, windows = library.roots(), []
+    for clip in (*test, *train):
+        if clip.has_video or clip.has_audio:
+            video = str(library.path_of(clip.source_of("video"), roots)) if clip.has_video else ""
+            audio = str(library.path_of(clip.source_of("audio"), roots)) if clip.has_audio else ""
+            windows.append(_Window(clip.id, video, audio, clip.start, clip.end))
+    prints: dict[str, _MediaPrint] = {}
+    with progress("fingerprints of media", len(windows)) as bar:
+        for window, made in map_in_processes(read_print, windows, workers=workers, time_limit=TIME_LIMIT):
+            if isinstance(made, Exception):
+                say(f"{window.clip}: not compared ({made})")
+            else:
+                prints[window.clip] = made
+            bar.advance()
     test_ids, train_ids = ([c.id for c in own if c.id in prints] for own in (test, train))
     pictures = [[(i, p) for i in own for p in prints[i].pictures] for own in (test_ids, train_ids)]
     bits = [np.array([p for _, p in own], np.uint64) for own in pictures]
     best: dict[str, Leak] = {}
     for i, j, differ in matching_pictures(*bits) if len(bits[0]) and len(bits[1]) else []:
         leak = Leak("same picture", pictures[0][i][0], pictures[1][j][0], 1 - differ / 63)
+        # One leak a clip, its nearest: a film of many frames would be listed many times.
         if leak.test not in best or leak.score > best[leak.test].score:
             best[leak.test] = leak
     yield from best.values()
@@ -138,32 +158,13 @@ def _by_media(library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip
             yield Leak("same sound", name, train_ids[match.place], 1 - match.differ)
 
 
-def _prints(library: LibraryTables, clips: Sequence[Clip], workers: int) -> dict[str, MediaPrint]:
-    from seehear.library.workers import map_in_processes
-
-    roots, windows = library.roots(), []
-    for clip in clips:
-        if clip.has_video or clip.has_audio:
-            video = str(library.path_of(clip.source_of("video"), roots)) if clip.has_video else ""
-            audio = str(library.path_of(clip.source_of("audio"), roots)) if clip.has_audio else ""
-            windows.append(_Window(clip.id, video, audio, clip.start, clip.end))
-    found = {}
-    with progress("fingerprints of media", len(windows)) as bar:
-        for window, made in map_in_processes(read_print, windows, workers=workers, time_limit=TIME_LIMIT):
-            if isinstance(made, Exception):
-                say(f"{window.clip}: not compared ({made})")
-            else:
-                found[window.clip] = made
-            bar.advance()
-    return found
-
-
-def read_print(window: Any) -> MediaPrint:
+def read_print(window: Any) -> _MediaPrint:
     """Fingerprints of one clip; empty for a side that cannot be read."""
     from seehear.media.files import AudioSpec, VideoSpec, read_window
 
     frames = waveform = None
     if window.video:
+        # Squashed, not cropped: a copy of another shape keeps its fingerprint.
         spec = VideoSpec(num_frames=_FRAMES, size=(PICTURE, PICTURE), fit="squash")
         with suppress(DecodeError):
             frames = read_window(window.video, window.start, window.end, video=spec).frames
@@ -172,4 +173,4 @@ def read_print(window: Any) -> MediaPrint:
             waveform = read_window(window.audio, window.start, window.end, audio=AudioSpec(rate=AUDIO_RATE)).waveform
     bits = [picture_fingerprint(frame) for frame in frames] if frames is not None else []
     pictures = tuple(dict.fromkeys(b for b in bits if b is not None))
-    return MediaPrint(pictures, np.zeros(0, np.uint32) if waveform is None else audio_fingerprint(waveform))
+    return _MediaPrint(pictures, np.zeros(0, np.uint32) if waveform is None else audio_fingerprint(waveform))

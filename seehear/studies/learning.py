@@ -33,11 +33,15 @@ from seehear.studies.trained import (
     training_rows,
 )
 
-_SMALLEST = 30  # clips, fewer than that have no usable covariance
+# Clips: fewer have no usable covariance.
+_SMALLEST = 30
 _TIMES = 10
-_WIDE = 0.25  # of recall: width of an interval too wide to act on
-_NO_GAIN = 0.01  # of recall
-_CLOSE = 0.005  # of recall: tolerance of the back-test
+# Width of an interval of recall that is too wide to act on.
+_WIDE = 0.25
+# Gain of recall below which more clips are not worth it.
+_NO_GAIN = 0.01
+# Tolerance of the back-test, of recall.
+_CLOSE = 0.005
 _FULL = 0.97
 
 
@@ -74,6 +78,7 @@ def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) ->
     """The study of latents in memory."""
     check_held_out(data)
     rows = training_rows(data)
+    # Halved, not evenly spaced: recall grows with the logarithm of their number.
     halved = (len(rows) // 2**i for i in reversed(range(6)))
     sizes = tuple(sorted(options.sizes)) or tuple(size for size in halved if size >= _SMALLEST)
     if len(sizes) < FEWEST or sizes[-1] > len(rows):
@@ -120,12 +125,13 @@ def nested(data: LatentData, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
     groups = data.groups.numpy()[rows]
     names, count = np.unique(groups, return_counts=True)
     order = np.random.default_rng(seed_of(seed, "order of recordings")).permutation(len(names))
+    # Whole recordings: clips of one are alike, and half of it would be told by the other half.
     enough = int(np.searchsorted(np.cumsum(count[order]), n)) + 1
     return rows[np.isin(groups, names[order[:enough]])]
 
 
 def _forecasts(
-    points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], whole: LearningCurve
+    points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], whole: _LearningCurve
 ) -> dict[str, Any]:
     """Forecasts for more clips and, with enough sizes, the back-test, as plain values for `study.json`."""
     largest, now = points[-1]
@@ -134,6 +140,7 @@ def _forecasts(
     for times in (2, _TIMES):
         found[f"times {times}"] = asdict(whole.at(times * largest))
         found[f"gain of times {times}"] = asdict(whole.gain(largest, times * largest))
+    # At least a factor of two: nearer sizes would flatter the forecast.
     back = [n for n, _ in points if n <= largest / 2]
     if len(back) >= FEWEST:
         told = fit_curve(points[: len(back)], values[: len(back)]).at(largest)
@@ -180,7 +187,7 @@ def outlook(times: int, forecast: Forecast, gain: Forecast) -> str:
 
 
 def _draw(
-    axes: Any, *, points: Sequence[tuple[float, SeedEstimate]], curve: LearningCurve, options: DataStudyOptions
+    axes: Any, *, points: Sequence[tuple[float, SeedEstimate]], curve: _LearningCurve, options: DataStudyOptions
 ) -> None:
     x = np.geomspace(points[0][0], _TIMES * points[-1][0], 40)
     told = [curve.at(n) for n in x]
@@ -204,10 +211,13 @@ def _draw(
 # sets of means (noise of the size of the seeds' spread and the misfit), and the interval covers all families whose fit
 # is not clearly worse than the best. It cannot foresee a change of slope that no measured size shows.
 
-FEWEST = 4  # sizes that three parameters need
+# Sizes that three parameters need.
+FEWEST = 4
 _DRAWS = 100
-_WORSE = 2.0  # times the best family's misfit: clearly worse
-_CERTAIN = 1e-3  # least standard error of a mean, of recall
+# Times the misfit of the best family: clearly worse.
+_WORSE = 2.0
+# Smallest standard error of a mean of recall.
+_CERTAIN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -220,7 +230,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class LearningCurve:
+class _LearningCurve:
     """Fitted curves, to be evaluated at any number of pairs."""
 
     curves: tuple[tuple[str, np.ndarray], ...]
@@ -240,6 +250,7 @@ class LearningCurve:
 
 
 def _forecast(pairs: float, values: Sequence[np.ndarray]) -> Forecast:
+    # The median: one of the redrawn curves may run away.
     low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
     return Forecast(float(pairs), float(middle), float(low), float(high))
 
@@ -282,7 +293,7 @@ _FAMILIES: dict[str, _Family] = {
 
 def fit_curve(
     points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], *, seed: int = 0
-) -> LearningCurve:
+) -> _LearningCurve:
     """The curves through `points`, (pairs, mean over seeds), all of equal weight; `values` are those of each seed."""
     if len(points) < FEWEST:
         raise ValueError(f"a curve needs {FEWEST} numbers of pairs; got {len(points)}")
@@ -298,12 +309,14 @@ def fit_curve(
     pooled = math.sqrt(float(np.mean(deviations))) if deviations else 0.02
     noise = np.array([max(_CERTAIN, pooled / math.sqrt(len(own))) for own in values])
     best = min(misfits.values())
+    # A family that fits clearly worse says nothing about larger sizes.
     kept = [name for name, misfit in misfits.items() if misfit <= _WORSE * max(best, noise.max(), _CERTAIN)]
     spread = np.sqrt(noise**2 + best**2)
     rng = np.random.default_rng(seed)
+    # Noise of both kinds: what seeds change, and what no family can fit.
     redrawn = y + spread * rng.standard_normal((_DRAWS, len(y)))
     curves = tuple((name, _fitted(_FAMILIES[name], x, own, fits[name])) for name in kept for own in redrawn)
-    return LearningCurve(curves, tuple(kept), best)
+    return _LearningCurve(curves, tuple(kept), best)
 
 
 def _fitted(family: _Family, x: np.ndarray, y: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
@@ -311,6 +324,7 @@ def _fitted(family: _Family, x: np.ndarray, y: np.ndarray, start: np.ndarray | N
 
     low, high = (np.array(bound) for bound in family.bounds)
     at = np.clip(family.start(x, y) if start is None else start, low + 1e-6, high - 1e-6)
+    # Loose tolerances: hundreds of redrawn fits, whose scatter is far larger.
     return optimize.least_squares(
         lambda p: family.of(x, p) - y, at, bounds=(low, high), ftol=1e-6, xtol=1e-5, max_nfev=60
     ).x

@@ -23,13 +23,11 @@ from seehear.library.tables import SPLITS, LibraryTables
 from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.runs.evaluate import data_revision, same_encoders
-from seehear.studies.designs import Design, designs, latents_run, possible, run_of
 from seehear.studies.grid import Cell, cell_key, run_grid
 from seehear.studies.modality_measures import Answered, Vectors, measures
-from seehear.studies.modality_report import Findings, write_report
+from seehear.studies.modality_report import Design, Findings, designs, latents_run, possible, run_of, write_report
 from seehear.studies.table import Study, require_figures
 from seehear.studies.trained import about_data, finished, remove_run
 from seehear.types import MODALITIES, Modality
@@ -58,7 +56,7 @@ class ModalityOptions:
 
 
 @dataclass(frozen=True)
-class MethodInputs:
+class _MethodInputs:
     """The study's clips as one method reads them."""
 
     reads: tuple[Modality, ...]
@@ -76,27 +74,30 @@ def study_modalities(library: LibraryTables, folder: str | Path, options: Modali
     chosen = {name: _encoders(library, run, options) for name, run in runs.items()}
     data: dict[str, LatentData] = {}
     for name, encoders in chosen.items():
-        same = next((n for n in data if chosen[n] == encoders), None)  # one copy in memory serves both
+        # One copy in memory serves both.
+        same = next((n for n in data if chosen[n] == encoders), None)
         if same or len(encoders) > 1:
             data[name] = data[same] if same else load_latents(library, encoders=encoders)
     if not data:
-        load_latents(library, encoders=options.encoders or None, sequences=True)  # raises with the missing modality
+        # Raises, and names the missing modality.
+        load_latents(library, encoders=options.encoders or None, sequences=True)
     tested = dict(data)
     if other:
         for name, own in data.items():
             tested[name] = load_latents(other, encoders={m: [e["name"] for e in es] for m, es in own.encoders.items()})
             same_encoders(tested[name], own.encoders, other)
+    # The same clips for every row: else a modality would seem to help where it only brings other clips.
     data = complete(data, ("train",) if other else SPLITS)
     tested = complete(tested, ("test",)) if other else data
     one_label = {clip.id: clip.labels[0] for clip in (other or library).clips("array_length(labels) = 1")}
-    inputs = {name: MethodInputs(tuple(encoders)) for name, encoders in chosen.items()}
+    inputs = {name: _MethodInputs(tuple(encoders)) for name, encoders in chosen.items()}
     for name, own in data.items():
         made, run = None, runs[name]
         if run is not None and run.data.contexts.clips_per_video:
             # Computed once, from the study's clips only: every row draws the same neighbours.
             train = own.split("train")
             made = contexts(library, train, run.data.contexts, at_least=len(own.modalities))
-        inputs[name] = MethodInputs(own.modalities, LatentInputs(own, contexts=made), tested[name])
+        inputs[name] = _MethodInputs(own.modalities, LatentInputs(own, contexts=made), tested[name])
     return _study(inputs, one_label, folder, options)
 
 
@@ -121,12 +122,12 @@ def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, option
             )
     label_of = dict(zip(data.ids.tolist(), labels, strict=True))
     whole = complete({CLOSED: data}, SPLITS)[CLOSED]
-    own = MethodInputs(whole.modalities, LatentInputs(whole), whole)
+    own = _MethodInputs(whole.modalities, LatentInputs(whole), whole)
     return _study(dict.fromkeys((CLOSED, *options.methods), own), label_of, folder, options)
 
 
 def _study(
-    inputs: Mapping[str, MethodInputs], label_of: Mapping[str, str], folder: str | Path, options: ModalityOptions
+    inputs: Mapping[str, _MethodInputs], label_of: Mapping[str, str], folder: str | Path, options: ModalityOptions
 ) -> Study:
     require_figures()
     folder = Path(folder)
@@ -134,9 +135,11 @@ def _study(
     rows, runs = designs(modalities), {name: latents_run(name) for name in options.methods}
     cells: list[Cell] = [{"method": CLOSED, "design": d.name, "seed": 0} for d in rows if d.plain]
     for name, run in runs.items():
+        # Seeds of a row together: a stopped study has complete rows.
         able = [d.name for d in rows if possible(d, run)]
         cells += [{"method": name, "design": d, "seed": s} for d in able for s in range(options.seeds)]
     if options.test_on:
+        # Named after the other library, so that several tests can share one folder.
         cells = [{**cell, "tested on": options.test_on} for cell in cells]
     read = [(own.trained, own.tested) for own in inputs.values() if own.trained and own.tested]
     # Facts are those of the method with the most modalities.
@@ -169,7 +172,7 @@ def complete(data: Mapping[str, LatentData], splits: Sequence[str]) -> dict[str,
 
 
 def _measure(
-    inputs: Mapping[str, MethodInputs],
+    inputs: Mapping[str, _MethodInputs],
     labels: Sequence[str],
     rows: Mapping[str, Design],
     folder: Path,
@@ -189,13 +192,15 @@ def _measure(
     arrays = {f"{name}/{what}": a for name, scored in found.queries.items() for what, a in vars(scored).items()}
     path = folder / "queries" / f"{cell_key(cell)}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Before the cell is written: a cell without its scores could not be reported.
     np.savez(path, **arrays)
+    # The weights have done their work, and a study has many of them.
     if cell["method"] != CLOSED:
         remove_run(folder / "runs" / cell_key(cell))
     return found.values
 
 
-def _embedded(own: MethodInputs, design: Design, cell: Cell, folder: Path, *, of: int) -> Vectors:
+def _embedded(own: _MethodInputs, design: Design, cell: Cell, folder: Path, *, of: int) -> Vectors:
     """The tested clips in every space of the cell's model, which is trained unless it is a closed form."""
     assert own.trained is not None
     assert own.tested is not None

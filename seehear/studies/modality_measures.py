@@ -69,6 +69,7 @@ def _fused(vectors: Vectors) -> tuple[Embedded, Embedded]:
         return vectors[space]["text"], fuse([vectors[space]["video"], vectors[space]["audio"]])
     sides = [(m, smallest_space(vectors, m, "text")) for m in ("video", "audio")]
     pairs = [(vectors[space][m], vectors[space]["text"]) for m, space in sides if space]
+    # Side by side, so that one inner product is the sum of two cosines.
     gallery, query = (np.concatenate([pair[i].vectors for pair in pairs], axis=1) for i in (0, 1))
     return Embedded(unit(query), pairs[0][1].owner), Embedded(unit(gallery), pairs[0][0].owner)
 
@@ -85,10 +86,12 @@ def _probed(found: Measured, vectors: Vectors, splits: np.ndarray, labels: Seque
         if (space := smallest_space(vectors, m)) is None:
             continue
         own = vectors[space][m].one_each()
+        # A clip without a label is neither right nor wrong.
         known = np.array([bool(labels[c]) for c in own.owner])
         rows = {split: np.flatnonzero((splits[own.owner] == split) & known) for split in ("train", "val", "test")}
         if all(len(some) for some in rows.values()):
             parts = [Labelled(own.vectors[some], [labels[c] for c in own.owner[some]]) for some in rows.values()]
+            # Chosen on validation clips, as for every probe here.
             result = linear_probe(*parts)
             found.values[f"{m} probe"] = result.metrics["top1"]
             found.queries[f"{m} probe"] = Answered(result.per_query["top1"], own.owner[rows["test"]])
@@ -103,8 +106,10 @@ def _clustered(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], seed
     train = torch.from_numpy(fused.vectors[splits[fused.owner] == "train"])
     test = np.flatnonzero((splits[fused.owner] == "test") & known)
     kinds = len({label for label in labels if label})
+    # Fewer clips than clusters have no k-means.
     if len(train) < kinds or not len(test):
         return {}
+    # By the seed of the cell: its starting points vary with the rest of it.
     generator = torch.Generator().manual_seed(seed_of(seed, "clusters of the study"))
     centroids_KE = kmeans(train, starting_points(train, kinds, generator)).centroids_KE
     cluster = assign(torch.from_numpy(fused.vectors[test]), centroids_KE).numpy()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from seehear.errors import SeehearError
 from seehear.evaluation.bootstrap import seeded_interval
-from seehear.studies.designs import Design, name_of
+from seehear.methods.mcn_config import MCNConfig
+from seehear.runs.config import LatentsConfig, Run, recipe
 from seehear.studies.grid import Result, cell_key
 from seehear.studies.modality_measures import Answered
 from seehear.studies.table import SeedEstimate, Study, Table, dots, save_figure, tabulate
+from seehear.types import MODALITIES, Modality
 
 _SHOWN = ("text->video+audio", "text->video", "text->audio", "video->audio", "audio->video")
 _PROBES: tuple[str, ...] = ("video probe", "audio probe")
@@ -23,7 +27,8 @@ _NOTES = (
     "R@10: share of held-out clips in the first 10; probes: right label by logistic regression; clusters: k-means on "
     "the fused vectors, as many clusters as labels. V: video, A: audio, T: text.",
 )
-_FEW = 20  # clips among which the first 10 say little
+# Clips among which the first 10 say little.
+_FEW = 20
 _INTERVAL = "95 % interval over recordings and seeds; of clusters the t interval over seeds"
 
 
@@ -51,7 +56,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class StudyAnswer:
+class _StudyAnswer:
     question: str
     measure: str
     more: str
@@ -80,7 +85,8 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
     title = "What each modality, pair, term and space adds"
     head = tabulate(found.results, measures=measures, title=title, notes=notes, percent=True)
     head_rows = []
-    for row in head.rows:  # with intervals over recordings too, for measures that have scores of queries
+    # Measures with scores of queries get intervals over recordings too.
+    for row in head.rows:
         own = {m: found.runs(str(row.settings["method"]), str(row.settings["design"]), m) for m in row.estimates}
         estimates = {m: found.estimate(own[m]) if own[m] else e for m, e in row.estimates.items()}
         head_rows.append(replace(row, estimates=estimates))
@@ -97,7 +103,7 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
     return study
 
 
-def answers(found: Findings, rows: Sequence[Design]) -> Iterator[StudyAnswer]:
+def answers(found: Findings, rows: Sequence[Design]) -> Iterator[_StudyAnswer]:
     """Differences between the two rows of each question, for every method that has both; then between methods."""
     methods = list(dict.fromkeys(str(result.cell["method"]) for result in found.results))
     for question, measure, more, less in _questions(rows):
@@ -105,14 +111,15 @@ def answers(found: Findings, rows: Sequence[Design]) -> Iterator[StudyAnswer]:
             one, other = found.runs(method, more, measure), found.runs(method, less, measure)
             if one and other:
                 sides = (f"{method}, {more}", f"{method}, {less}")
-                yield StudyAnswer(question, measure, *sides, found.estimate(one, other))
+                yield _StudyAnswer(question, measure, *sides, found.estimate(one, other))
     full = _full(rows)
+    # Every pair of methods once, on the full set of modalities.
     for k, less_method in enumerate(methods):
         for method in methods[k + 1 :]:
             one, other = (found.runs(name, full.name, _best(full)) for name in (method, less_method))
             if one and other:
                 sides = (f"{method}, {full.name}", f"{less_method}, {full.name}")
-                yield StudyAnswer(
+                yield _StudyAnswer(
                     f"Is {method} better than {less_method}?", _best(full), *sides, found.estimate(one, other)
                 )
 
@@ -133,12 +140,13 @@ def _questions(rows: Sequence[Design]) -> Iterator[tuple[str, str, str, str]]:
     full, best = _full(rows), _best(_full(rows))
     for pair in [d for d in rows if d.plain][:-1]:
         p, q = pair.modalities
+        # The first two alone: what is asked is whether the third one helps them.
         for direction in (f"{p}->{q}", f"{q}->{p}"):
             yield "Does a third modality help the first two?", f"{direction} R@10", full.name, pair.name
     for row in rows:
         if row.spaces == "joint" and len(row.pairs) < len(full.pairs) and row.modalities == full.modalities:
             gone = next(p for p in full.pairs if p not in row.pairs)
-            yield f"Does aligning {name_of(gone, '-')} help?", best, full.name, row.name
+            yield f"Does aligning {_name_of(gone, '-')} help?", best, full.name, row.name
     contrast = f"{full.name}, contrast only"
     yield "Does the whole loss help over contrast alone?", best, full.name, contrast
     yield "Do clusters help?", best, f"{full.name}, no reconstruction", contrast
@@ -158,12 +166,103 @@ def _figure(folder: Path, table: Table, measures: Sequence[str], lines: Sequence
         panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for panel, measure in zip(panels, measures, strict=True):
             name = measure.replace("->", " \N{RIGHTWARDS ARROW} ").replace(" R@10", "\nin the first 10, %")
-            style: dict[str, Any] = {"by": "method", "scale": 100.0, "title": name, "lines": lines}
-            dots(panel, table, measure, label=lambda settings: str(settings["design"]), **style)
+            series: dict[str, list[tuple[float, SeedEstimate]]] = {
+                str(row.settings["method"]): [] for row in table.rows
+            }
+            for row in table.rows:
+                if measure in row.estimates:
+                    line = lines.index(str(row.settings["design"]))
+                    series[str(row.settings["method"])].append((line, row.estimates[measure]))
+            dots(panel, series, lines, x=name, scale=100.0)
             panel.axvline(100 * chance, color="#888888", ls=":", lw=1)
-            handles, names = panel.get_legend_handles_labels()
-            panel.get_legend().remove()
-        panels[0].set_ylim(len(lines) - 0.5, -0.5)
+        # Every panel has the same methods: one legend serves them all.
+        handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=len(names))
 
     save_figure(folder / "modalities", draw, size=(2.0 + 1.9 * len(measures), 1.4 + 0.3 * len(lines)))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Rows of the study of modalities: modalities to train on, pairs to align, terms of the loss, shared spaces.
+
+Pair = tuple[Modality, Modality]
+
+
+@dataclass(frozen=True)
+class Design:
+    name: str
+    modalities: tuple[Modality, ...]
+    pairs: tuple[Pair, ...]
+    """Aligned pairs."""
+    clusters: bool = True
+    reconstruction: bool = True
+    spaces: Literal["joint", "disjoint", "fine_coarse"] = "joint"
+
+    @property
+    def plain(self) -> bool:
+        """True with all pairs, all terms and one space: the row depends on its modalities alone."""
+        all_pairs = len(self.pairs) == len(tuple(combinations(self.modalities, 2)))
+        return all_pairs and self.clusters and self.reconstruction and self.spaces == "joint"
+
+
+def designs(modalities: Sequence[Modality]) -> list[Design]:
+    """Rows for two or three modalities: subsets, then the full set without a pair, a term, or one joint space."""
+    ordered = tuple(m for m in MODALITIES if m in modalities)
+    rows = [
+        Design(_name_of(some), some, tuple(combinations(some, 2)))
+        for size in range(2, len(ordered) + 1)
+        for some in combinations(ordered, size)
+    ]
+    full = rows[-1]
+    if len(ordered) > 2:
+        for pair in full.pairs:
+            # Two modalities have one pair: without it there is nothing to train.
+            rest = tuple(p for p in full.pairs if p != pair)
+            rows.append(replace(full, name=f"{full.name}, no {_name_of(pair, '-')}", pairs=rest))
+    rows += [
+        replace(full, name=f"{full.name}, no clusters", clusters=False),
+        replace(full, name=f"{full.name}, no reconstruction", reconstruction=False),
+        replace(full, name=f"{full.name}, contrast only", clusters=False, reconstruction=False),
+    ]
+    if len(ordered) > 2:
+        rows.append(replace(full, name=f"{full.name}, disjoint spaces", spaces="disjoint"))
+        rows.append(replace(full, name=f"{full.name}, fine and coarse", spaces="fine_coarse"))
+    return rows
+
+
+def latents_run(name: str) -> Run[LatentsConfig, Any]:
+    """The run of a recipe that trains on latents; others raise `SeehearError`."""
+    run = recipe(name)
+    if not isinstance(run.data, LatentsConfig):
+        raise SeehearError(f"recipe {name!r} trains on media, not on latents: choose fusemix or mcn")
+    if run.data.joint is not None:
+        raise SeehearError(f"recipe {name!r} extends a frozen space, which the study cannot: choose fusemix or mcn")
+    return run
+
+
+def possible(design: Design, run: Run[Any, Any]) -> bool:
+    """True if the run's method has the terms and spaces that the design changes."""
+    return isinstance(run.method, MCNConfig) or (design.clusters and design.reconstruction and design.spaces == "joint")
+
+
+def run_of(design: Design, run: Run[Any, Any], *, of: int, seed: int) -> Run[Any, Any]:
+    """The recipe with the changes of the design, for a library of `of` modalities, without early stopping."""
+    method, terms = run.method, {}
+    if isinstance(method, MCNConfig):
+        # MCN sums over pairs and modalities. A term keeps its share of the loss when there are fewer of them, or a row
+        # would also measure a smaller weight.
+        reconstruct = method.reconstruct_weight * of / len(design.modalities)
+        terms = {
+            "spaces": design.spaces,
+            "contrast_weight": method.contrast_weight * (of * (of - 1) // 2) / len(design.pairs),
+            "cluster_weight": method.cluster_weight if design.clusters else 0.0,
+            "reconstruct_weight": reconstruct if design.reconstruction else 0.0,
+        }
+    # Without patience every row takes the same steps.
+    train = replace(run.train, seed=seed, patience=None)
+    return replace(run, method=replace(method, pairs=design.pairs, **terms), train=train)
+
+
+def _name_of(modalities: Sequence[Modality], between: str = "+") -> str:
+    """Initials: 'V+T'."""
+    return between.join(m[0].upper() for m in modalities)

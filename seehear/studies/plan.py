@@ -24,18 +24,22 @@ from seehear.errors import SeehearError
 from seehear.library.tables import LibraryTables
 from seehear.library.workers import cores
 from seehear.progress import StopRequest, counted, progress, say, set_quiet, stop_requests
-from seehear.runs.choose import Choice, choose
 from seehear.runs.config import Run, recipe, recipes
+from seehear.runs.run import Choice, choose
 from seehear.studies.estimate import CostEstimate, estimates
 
-_START = 60.0  # seconds for the first process to import the shared modules
-_LATE = 5.0  # seconds of grace before a process is killed; estimates sent by then count
-_SHARES = 4.0  # equal shares of the remaining time for one recipe: most need less than one, or are refused at once
+# Seconds for the first process to import the shared modules.
+_START = 60.0
+# Seconds of grace before a process is killed; estimates sent by then count.
+_LATE = 5.0
+# Equal shares of the remaining time for one recipe: most need less than one, or are refused at once.
+_SHARES = 4.0
 _MORE = "use more --seconds, or fewer --recipes"
 _LATER = f"not measured, the time was over: {_MORE}"
 # Modules that every estimate imports. Not lancedb: its thread does not survive a fork.
 _IMPORTED = ("seehear.studies.estimate", "torch._dynamo", "sympy", "pandas")
-_AT_ONCE = 600.0  # seconds: the first listed recipe that takes no longer is recommended
+# Seconds: the first listed recipe that takes no longer is recommended.
+_AT_ONCE = 600.0
 # A killed process leaves its semaphores behind, which Python's resource tracker would warn about.
 _NO_SEMAPHORES = "ignore:resource_tracker:UserWarning"
 _DAY = 86_400.0
@@ -94,7 +98,8 @@ def plan(library: LibraryTables, options: PlanOptions) -> CostPlan:
         runs = {name: replace(run, data=run.data.cached_in(options.cache)) for name, run in runs.items()}
     choice = choose(library)
     taken = recipe(choice.recipe).recipe if choice.recipe else ""
-    order = sorted(runs, key=lambda name: name != taken)  # the default recipe first: it must be measured
+    # The default recipe first: it must be measured.
+    order = sorted(runs, key=lambda name: name != taken)
     found: dict[str, CostEstimate] = {}
     with stop_requests() as stop, progress("planning", len(runs), "recipes") as shown:
         server = _server(stop)
@@ -102,7 +107,8 @@ def plan(library: LibraryTables, options: PlanOptions) -> CostPlan:
         for name in order:
             left = until - time.monotonic()
             share = left if name == taken else min(left, _SHARES * left / (len(runs) - len(found)))
-            same = [e for e in found.values() if replace(runs[e.recipe], recipe=name) == runs[name]]  # an alias
+            # An alias is not measured twice.
+            same = [e for e in found.values() if replace(runs[e.recipe], recipe=name) == runs[name]]
             if same:
                 one = replace(same[0], recipe=name)
             else:
@@ -143,6 +149,7 @@ def _server(stop: StopRequest) -> Any:
     if _NO_SEMAPHORES not in sys.warnoptions:
         sys.warnoptions.append(_NO_SEMAPHORES)
     server = multiprocessing.get_context("forkserver")
+    # A fork of a process without threads is safe, and starts with everything imported.
     server.set_forkserver_preload(list(_IMPORTED))
     first = server.Process(target=set_quiet, args=(True,))
     first.start()
@@ -162,6 +169,7 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
     ours, theirs = server.Pipe(duplex=False)
     child = server.Process(target=_work, args=(uri, run, steps, seconds, theirs), name=f"plan {run.recipe}")
     child.start()
+    # Only the child may hold this end: `recv` then ends with the process.
     theirs.close()
     until = time.monotonic() + seconds + _LATE
     try:
@@ -169,9 +177,11 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
             if ours.poll(0.2):
                 message = ours.recv()
                 best = message if isinstance(message, CostEstimate) else replace(best, why_not=message)
-    except EOFError:  # the process is done
+    except EOFError:
+        # The process is done.
         pass
     finally:
+        # A process that has sent its last estimate gets time to end by itself: its exit status says why.
         child.join(0 if stop or time.monotonic() > until else 5)
         ended = child.exitcode
         child.kill()
@@ -179,6 +189,7 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
         ours.close()
     if best.why_not or best.how:
         return best
+    # By a signal: without one of ours, that is the system's, short of memory.
     if ended is not None and ended < 0:
         return replace(best, why_not="its process was killed, most likely for lack of memory")
     if ended:
@@ -188,7 +199,8 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
 
 def _work(uri: str, run: Run[Any, Any], steps: int, seconds: float, theirs: Connection) -> None:
     """Body of the process: sends estimates as they improve, or the reason why there are none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of the terminal; the parent handles it
+    # Ctrl-C reaches all processes of the terminal; the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_quiet(True)
     try:
         for one in estimates(LibraryTables.open(uri), run, steps=steps, seconds=seconds):

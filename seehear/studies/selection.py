@@ -1,6 +1,6 @@
 """Selection of training clips, and a study that compares the ways to select.
 
-    kdpp      greedy k-DPP on the latents of one modality, as FuseMix's authors select pairs (`kdpp.py`)
+    kdpp      greedy k-DPP on the latents of one modality, as FuseMix's authors select pairs
     quality   clips whose modalities agree best under cross-fitted maps (`crossfit.agreement`)
     random    a fixed random draw
 
@@ -22,11 +22,10 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
-from seehear.progress import say
+from seehear.progress import progress, say
 from seehear.studies import table as figure
 from seehear.studies.crossfit import agreement
 from seehear.studies.grid import Cell, Result, Value, run_grid
-from seehear.studies.kdpp import greedy_kdpp
 from seehear.studies.table import Study, Table, tabulate
 from seehear.studies.trained import (
     about_data,
@@ -38,10 +37,11 @@ from seehear.studies.trained import (
     training_rows,
 )
 from seehear.train.files import write_text
-from seehear.types import Modality
+from seehear.types import Float, Int, Modality
 
 By = Literal["kdpp", "quality", "random"]
-_YES = "yes"
+_YES, _ALL = "yes", "all of them"
+_SHOWN = ("R@10", "R@1", "MRR")
 _GIB = 2**30
 
 
@@ -92,41 +92,18 @@ def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -
     if options.by == "random":
         return rng.permutation(rows)[:k]
     if options.by == "quality":
+        # A stable sort: clips of equal agreement stay in the order of the data.
         scores = agreement(data.take(rows), seed=options.seed)
         return rows[np.argsort(-scores, kind="stable")[:k]]
     if options.by != "kdpp":
         raise unknown("way to select", options.by, ("kdpp", "quality", "random"))
-    return _diverse(data, rows, k, options, rng)
-
-
-def mark(library: LibraryTables, ids: Sequence[str], column: str) -> str:
-    """Stores the selection in the clips' column `column`; returns the SQL condition that trains on it and keeps all
-    held-out clips."""
-    chosen, changed = set(ids), []
-    for clip in library.clips():
-        meta = {name: value for name, value in clip.meta.items() if name != column}
-        meta |= {column: _YES} if clip.id in chosen else {}
-        if meta != clip.meta:
-            changed.append(replace(clip, meta=meta))
-    library.put_clips(changed)
-    text = f'"{column}": "{_YES}"'
-    return f"split <> 'train' OR contains(meta, '{text}')"
-
-
-def write_ids(path: Path, selection: Selection) -> None:
-    """Writes one id per line, in order of choice."""
-    write_text(path, "\n".join(selection.ids) + "\n")
-
-
-def _diverse(
-    data: LatentData, rows: np.ndarray, k: int, options: SelectOptions, rng: np.random.Generator
-) -> np.ndarray:
     modality = options.modality or data.modalities[0]
     if modality not in data.modalities:
         raise unknown("modality", modality, data.modalities)
     pool = rows[data.has(modality).numpy()[rows]]
     if len(pool) > options.pool:
         say(f"choosing among {options.pool:,} of {len(pool):,} clips, a fixed draw: more with --pool")
+        # In the order of the data: ties of the k-DPP go to the first row.
         pool = np.sort(rng.permutation(pool)[: options.pool])
     if k > len(pool):
         raise SeehearError(
@@ -135,11 +112,32 @@ def _diverse(
     width = sum(data.widths[modality])
     if (size := 4 * len(pool) * (2 * width + k)) > 64 * _GIB:
         raise SeehearError(f"a k-DPP of {k:,} among {len(pool):,} takes {size / _GIB:.0f} GiB: lower --pool or --clips")
-    found = pool[greedy_kdpp(data.take(pool).one_each(modality), k).chosen]
-    if missing := k - len(found):
-        say(f"after {len(found):,} clips every {modality} repeats one that is chosen: the other {missing:,} are drawn")
-        found = np.concatenate([found, rng.permutation(np.setdiff1d(pool, found))[:missing]])
-    return found
+    chosen = pool[greedy_kdpp(data.take(pool).one_each(modality), k).chosen]
+    if missing := k - len(chosen):
+        say(f"after {len(chosen):,} clips every {modality} repeats one that is chosen: the other {missing:,} are drawn")
+        chosen = np.concatenate([chosen, rng.permutation(np.setdiff1d(pool, chosen))[:missing]])
+    return chosen
+
+
+def mark(library: LibraryTables, ids: Sequence[str], column: str) -> str:
+    """Stores the selection in the clips' column `column`; returns the SQL condition that trains on it and keeps all
+    held-out clips."""
+    chosen, changed = set(ids), []
+    # Every clip is visited: an earlier selection in this column has to go.
+    for clip in library.clips():
+        meta = {name: value for name, value in clip.meta.items() if name != column}
+        meta |= {column: _YES} if clip.id in chosen else {}
+        if meta != clip.meta:
+            changed.append(replace(clip, meta=meta))
+    library.put_clips(changed)
+    # Metadata is stored as JSON text, which SQL can only search.
+    text = f'"{column}": "{_YES}"'
+    return f"split <> 'train' OR contains(meta, '{text}')"
+
+
+def write_ids(path: Path, selection: Selection) -> None:
+    """Writes one id per line, in order of choice."""
+    write_text(path, "\n".join(selection.ids) + "\n")
 
 
 # -- the study ---------------------------------------------------------------------------------------------------------
@@ -181,7 +179,8 @@ def selection_study(library: LibraryTables, folder: Path, options: SelectionStud
     seeds = range(options.seeds)
     groups = data.groups.numpy()[rows]
     names = np.unique(groups)
-    pools = []  # the clips of a random share of the recordings, by seed
+    # The clips of a random share of the recordings, by seed.
+    pools = []
     for seed in seeds:
         order = np.random.default_rng(seed_of(seed, "pool")).permutation(names)
         pools.append(rows[np.isin(groups, order[: max(1, round(options.share * len(names)))])])
@@ -210,10 +209,6 @@ def selection_study(library: LibraryTables, folder: Path, options: SelectionStud
     study.save()
     figure.save_figure(folder / "selection", partial(_draw, table=table, ways=list(ways)))
     return study
-
-
-_ALL = "all of them"
-_SHOWN = ("R@10", "R@1", "MRR")
 
 
 def _table(results: Sequence[Result], options: SelectionStudyOptions, *, test: int) -> Table:
@@ -254,3 +249,102 @@ def _draw(axes: Any, *, table: Table, ways: Sequence[str]) -> None:
         for way in [*ways, _ALL]
     }
     figure.curves(axes, series, x="training clips", y="held-out R@10, %", scale=100)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Greedy k-DPP: repeatedly the item that differs most from those chosen.
+#
+#     L_ij = (1 + cos(z_i, z_j))^2                         rank far above the width of z, unlike the cosine alone
+#     next j = argmax det L[S + j] / det L[S] = argmax d_j^2
+#     e_i = (L_ji - <c_j, c_i>) / d_j,   c_i <- (c_i, e_i),   d_i^2 <- d_i^2 - e_i^2     (arXiv 1709.05135)
+#
+# This is exactly the greedy choice, as FuseMix's authors select pairs; ties go to the first item. Unlike theirs,
+# updates are lazy: d_i^2 only falls, so an old value is an upper bound. After each choice only a few hundred promising
+# items are updated; the rest follows for all choices at once, by matrix products, when the best of them falls to the
+# bound of the rest. No kernel matrix is held: memory is n x (D + k) numbers.
+
+_PROMISING, _CHUNK = 512, 8192  # items that are updated after each choice; rows of a lazy update at a time
+# Gain, at most 4, below which only float32 rounding is left.
+_NOTHING = 1e-5
+
+
+@dataclass(frozen=True)
+class _Diverse:
+    chosen: Int[np.ndarray, " k"]
+    """Row numbers in order of choice; fewer than k if all other rows repeat chosen ones."""
+    gains: Float[np.ndarray, " k"]
+    """d^2 of each at its choice; its logarithm is the growth of the log determinant."""
+
+
+def greedy_kdpp(latents_ND: Float[np.ndarray, "n d"], k: int) -> _Diverse:
+    """Greedy maximum of det L[S] over k rows, computed in float64 for float64 latents, else in float32."""
+    if not 0 < k <= len(latents_ND):
+        raise ValueError(f"k must be in 1..{len(latents_ND)}; got {k}")
+    state = _State(latents_ND, k)
+    with progress("choosing", k) as p:
+        while state.count < k and state.choose():
+            p.advance()
+    return _Diverse(state.chosen[: state.count].copy(), state.gains[: state.count].copy())
+
+
+class _State:
+    """Rows of `c` and `d2` account for the first `synced` choices, those in `near` for all `count` of them."""
+
+    def __init__(self, latents_ND: np.ndarray, k: int):
+        dtype: type = np.float64 if latents_ND.dtype == np.float64 else np.float32
+        x: np.ndarray = np.array(latents_ND, dtype)
+        norm_N1 = np.linalg.norm(x, axis=1, keepdims=True)
+        self.x: np.ndarray = x / norm_N1.clip(1e-12)
+        self.c: np.ndarray = np.zeros((len(x), k), dtype)
+        # L_ii, without its rounding: equal rows must tie.
+        self.d2: np.ndarray = np.where(norm_N1[:, 0] > 0, 4, 1).astype(dtype)
+        self.chosen, self.gains = np.zeros(k, np.int64), np.zeros(k, np.float64)
+        self.count = self.synced = 0
+        self.near = np.empty(0, np.int64)
+        self.bound = np.inf  # largest d2 outside `near`
+
+    def choose(self) -> bool:
+        """Chooses one more row; False if none adds anything."""
+        best = int(self.near[self.d2[self.near].argmax()]) if len(self.near) else -1
+        if best < 0 or self.d2[best] <= self.bound:
+            self._sync()
+            best = int(self.d2.argmax())
+        gain = float(self.d2[best])
+        if gain <= _NOTHING:
+            return False
+        t = self.count
+        self.chosen[t], self.gains[t] = best, gain
+        if best not in self.near:
+            self.near = np.sort(np.append(self.near, best))
+        kernel: np.ndarray = (1 + self.x[self.near] @ self.x[best]) ** 2
+        e = (kernel - self.c[self.near, :t] @ self.c[best, :t]) / np.sqrt(gain)
+        self.c[self.near, t] = e
+        self.d2[self.near] -= e**2
+        # Never chosen again.
+        self.d2[best] = -np.inf
+        self.count += 1
+        return True
+
+    def _sync(self) -> None:
+        """Updates all rows for all choices, and selects the promising ones, sorted so that ties go to the first."""
+        s, t = self.synced, self.count
+        if t > s:
+            block = self.chosen[s:t]
+            # The chosen rows of c are triangular: solving with them equals one step after the other.
+            inverse = np.linalg.inv(self.c[block, s:t].astype(np.float64)).T.astype(self.c.dtype)
+            stale = np.ones(len(self.x), bool)
+            stale[self.near] = False
+            stale[self.chosen[:t]] = False
+            rows = np.flatnonzero(stale)
+            for at in range(0, len(rows), _CHUNK):
+                some = rows[at : at + _CHUNK]
+                kernel = (1 + self.x[some] @ self.x[block].T) ** 2
+                kernel -= self.c[some, :s] @ self.c[block, :s].T
+                e = kernel @ inverse
+                self.c[some, s:t] = e
+                self.d2[some] -= np.einsum("nb,nb->n", e, e)
+            self.synced = t
+        size = min(_PROMISING, len(self.d2))
+        order = np.argpartition(-self.d2, size - 1)
+        self.near, outside = np.sort(order[:size]), order[size:]
+        self.bound = float(self.d2[outside].max()) if len(outside) else -np.inf

@@ -23,7 +23,8 @@ from seehear.studies.grid import Result, Value
 from seehear.train.files import write_text
 
 LEVEL = 0.95
-_SENTENCES = 3  # of a summary
+# Sentences of a summary.
+_SENTENCES = 3
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Table:
         scale, digits = (100.0, 1) if self.percent else (1.0, 3)
         lines = [[*self.settings, *(f"{c}, %" if self.percent else c for c in self.columns)]]
         for row in self.rows:
+            # A t interval knows no bounds, a share has them.
             own = {c: e.within(0.0, 1.0) if self.percent else e for c, e in row.estimates.items()}
             cells = [own[c].shown(scale, digits) if c in own else "" for c in self.columns]
             lines.append([*(in_words(row.settings.get(name)) for name in self.settings), *cells])
@@ -127,6 +129,7 @@ def estimate(values: Sequence[float]) -> SeedEstimate:
         return SeedEstimate(mean, math.nan, math.nan, 1)
     from scipy import stats
 
+    # Student's t: three seeds say little about their own spread.
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
     return SeedEstimate(mean, mean - half, mean + half, len(x))
 
@@ -151,6 +154,7 @@ def tabulate(
         names = measures or list(dict.fromkeys(name for r in own for name in r.values))
         values = {name: [r.values[name] for r in own if math.isfinite(r.values.get(name, math.nan))] for name in names}
         estimates = {name: estimate(found) for name, found in values.items() if found}
+        # The key is sorted; a table shows settings in the order of the study.
         order = [name for name in own[0].cell if name in json.loads(key)]
         settings = {name: own[0].cell[name] for name in order}
         rows.append(TableRow(settings, estimates, sum(bool(r.error) for r in own)))
@@ -173,6 +177,7 @@ class Study:
 
     def save(self) -> None:
         """Writes `study.json` (tables, cells, shared facts, versions) and `table.md` (tables and sentences)."""
+        # Nothing was measured: a table of nothing would look like a result.
         if all(result.error for result in self.results):
             first = self.results[0].error if self.results else "none"
             raise SeehearError(f"{self.folder}: no cell could be measured, the first: {first}")
@@ -238,56 +243,40 @@ def save_figure(stem: str | Path, draw: Callable[[Any], None], *, size: tuple[fl
     matplotlib, figures = require("matplotlib", "studies"), require("matplotlib.figure", "studies")
     paths = [Path(f"{stem}{ending}") for ending in (".png", ".svg", ".pdf")]
     with matplotlib.rc_context(_STYLE):
+        # Not pyplot: it keeps figures, and needs a display on some systems.
         figure = figures.Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Without a date the same numbers give the same file.
             dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
             figure.savefig(path, dpi=200, metadata=dated)
     return paths
 
 
-def dots(
-    axes: Any,
-    table: Table,
-    measure: str,
-    *,
-    label: Callable[[dict[str, Any]], str],
-    by: str = "",
-    scale: float = 1.0,
-    title: str = "",
-    lines: Sequence[str] = (),
-) -> None:
-    """Draws a dot with its interval per row of the table. Rows that differ only in the setting `by` share a line, in
-    colours that the legend names. `lines`: labels from top to bottom, for panels side by side; by default those of the
-    rows with the measure."""
-    names: dict[str, list[tuple[str, SeedEstimate]]] = {line: [] for line in lines}
-    for row in table.rows:
-        if measure in row.estimates:
-            settings = {k: v for k, v in row.settings.items() if k != by}
-            kind = str(row.settings.get(by, "")) if by else ""
-            names.setdefault(label(settings), []).append((kind, row.estimates[measure]))
-    kinds = list(dict.fromkeys(str(row.settings.get(by, "")) if by else "" for row in table.rows))
-    for k, kind in enumerate(kinds):
-        points = [(y, e) for y, own in enumerate(names.values()) for name, e in own if name == kind]
-        at = np.array([y for y, _ in points]) + 0.18 * (k - (len(kinds) - 1) / 2)
+def dots(axes: Any, series: Series, lines: Sequence[str], *, x: str, scale: float = 1.0) -> None:
+    """Draws means with intervals along the x axis, a colour per series. A point of a series is at a line, 0 the top;
+    `lines` are their labels."""
+    for k, (name, points) in enumerate(series.items()):
+        # Series side by side, so that intervals do not overlap.
+        at = np.array([line for line, _ in points]) + 0.18 * (k - (len(series) - 1) / 2)
         means = scale * np.array([e.mean for _, e in points])
+        # A series without the measure has no points: an empty array needs its shape.
         bars = scale * np.array([_bars(e) for _, e in points]).reshape(-1, 2).T
-        colour, mark = COLOURS[k % len(COLOURS)], MARKS[k % len(MARKS)]
-        axes.errorbar(means, at, xerr=bars, fmt=mark, color=colour, ms=4.5, lw=1.2, label=kind or None)
-    axes.set_yticks(range(len(names)), list(names))
-    axes.invert_yaxis()
+        style = {"fmt": MARKS[k % len(MARKS)], "color": COLOURS[k % len(COLOURS)], "ms": 4.5, "lw": 1.2}
+        axes.errorbar(means, at, xerr=bars, label=name, **style)
+    axes.set_yticks(range(len(lines)), list(lines))
+    axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(title or measure)
-    if any(kinds):
-        axes.legend()
+    axes.set_xlabel(x)
 
 
 def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lines: bool = True) -> None:
     """Draws means with intervals over a logarithmic axis, a colour per series."""
     places = sorted({at for points in series.values() for at, _ in points})
     for k, (name, points) in enumerate(series.items()):
-        shift = 1 + 0.025 * (k - (len(series) - 1) / 2)  # so that intervals do not overlap
+        # Side by side, so that intervals do not overlap.
+        shift = 1 + 0.025 * (k - (len(series) - 1) / 2)
         at = np.array([p[0] for p in points]) * shift
         means = scale * np.array([e.mean for _, e in points])
         bars = scale * np.array([_bars(e) for _, e in points]).T
@@ -295,6 +284,7 @@ def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lin
         axes.errorbar(at, means, yerr=bars, ls="-" if lines else "none", label=name or None, **style)
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{at:,.0f}" for at in places])
+    # Ticks at the sizes that were measured, and no others.
     axes.minorticks_off()
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -20,8 +20,7 @@ from seehear.library.tables import LibraryTables
 from seehear.methods.base import Method
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, Run
 from seehear.runs.evaluate import data_revision
 from seehear.runs.run import finish
 from seehear.space import load_method
@@ -44,6 +43,7 @@ def check_model(model: str) -> None:
 
 def check_held_out(data: LatentData) -> None:
     """Raises `SeehearError` if a split is too small to measure any cell: called before the first is trained."""
+    # A clip with one modality alone teaches nothing, and measures nothing.
     paired = np.sum([data.has(m).numpy() for m in data.modalities], axis=0) > 1
     counts = {split: int((paired & (data.splits == split)).sum()) for split in ("train", "val", "test")}
     if min(counts.values()) < 2:
@@ -65,11 +65,13 @@ def measured(data: LatentData, model: str, *, seed: int, folder: Path) -> dict[s
 def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedder:
     check_model(model)
     run = fusemix.base()
+    # No seed: the closed form is the same in every run.
     if model == "closed":
         return fusemix.start_of(run.method, data)
     method = replace(run.method, head="linear") if model == "linear" else run.method
     run = replace(run, method=method, train=replace(run.train, seed=seed))
     trained_method = finished(LatentInputs(data), run, folder)
+    # Only the numbers are kept: a study trains hundreds of models.
     remove_run(folder)
     return trained_method
 
@@ -86,7 +88,8 @@ def remove_run(folder: Path) -> None:
 def finished(inputs: LatentInputs, run: Run[Any, Any], folder: Path) -> Method:
     """The run's model, trained now or resumed from the folder's checkpoint."""
     finish(inputs, run, folder)
-    method, _, _ = load_method(folder)  # not SharedSpace: latents from memory may name no encoders
+    # Not SharedSpace: latents from memory may name no encoders.
+    method, _, _ = load_method(folder)
     return method.eval().requires_grad_(False).to(pick_device("auto"))
 
 
@@ -144,6 +147,7 @@ def only(data: LatentData, encoders: Mapping[Modality, str]) -> LatentData:
 def about_data(data: LatentData) -> dict[str, Any]:
     """Facts that the numbers of every study depend on: data, splits, encoders, version."""
     counts = {name: int((data.splits == name).sum()) for name in ("train", "val", "test")}
+    # A hash: another split of the same clips gives other numbers.
     splits = seed_of("\n".join([*data.splits.tolist(), *map(str, data.groups.tolist())]))
     return {
         "data": {"revision": data_revision(data), "splits and groups": f"{splits:016x}", **counts},

@@ -1,21 +1,24 @@
-"""Settings and result of a training run, and the arithmetic that the settings choose."""
+"""Settings and result of a training run, the arithmetic that the settings choose, and the run's folder and log."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
 from seehear.errors import SeehearError, check_range, read_json, unknown
 from seehear.library.locking import writing
+from seehear.progress import say
 from seehear.train.files import ROUNDS, write_text
-from seehear.train.log import TRACKERS
 
 Precision = Literal["fp32", "bf16"]
 _REMOVED = {"method.matryoshka": [], "method.weighting": "pairs", "method.linear_shrinkage": 0.1}
@@ -102,23 +105,27 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     """bf16 where torch considers it safe; parameters, gradients and the optimiser stay float32."""
     if precision == "fp32":
         return nullcontext()
+    # No gradient scaler: bfloat16 has the exponent range of float32.
     return torch.autocast(device.type, torch.bfloat16)
 
 
 @contextmanager
 def numerics(config: TrainConfig) -> Iterator[None]:
     """Sets the numerics of the process; the previous ones come back at the end."""
+    # Kept, as studies and tests train several runs in one process.
     matmul = torch.get_float32_matmul_precision()
     strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if config.fast_matmul:
         torch.set_float32_matmul_precision("medium")
     if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA makes its first product
+        # cuBLAS reads this when CUDA makes its first product, and is not deterministic without.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     try:
         with ExitStack() as patched:
             if config.compile:
-                import torch._dynamo as dynamo  # takes seconds to import
+                # Imported only here: it takes seconds.
+                import torch._dynamo as dynamo
 
                 # A masking ratio that changes compiles a version a shape; torch gives up after 8.
                 patched.enter_context(dynamo.config.patch(recompile_limit=64))
@@ -148,7 +155,8 @@ class RunFolder:
     def open(self) -> Iterator[None]:
         """Creates the folder, or checks that the run in it has these settings; locked until the end."""
         config = self.path / "config.json"
-        settings = json.loads(json.dumps(self.settings))  # tuples become lists, as they will be read back
+        # Tuples become lists, as they will be read back.
+        settings = json.loads(json.dumps(self.settings))
         if not self.resume:
             if self._holds_files():
                 raise SeehearError(
@@ -158,6 +166,7 @@ class RunFolder:
             self._compare(read_json(config, "start in another folder"), settings)
         elif self._holds_files():
             raise SeehearError(f"{self.path} holds no run to resume (no config.json): choose another folder")
+        # Locked until the run ends: two processes in one folder would remove each other's checkpoints.
         with writing(self.path):
             write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
             yield
@@ -170,7 +179,8 @@ class RunFolder:
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         old, new = dict(flat(before)), dict(flat(now))
         for name in sorted(old.keys() | new.keys()):
-            came_later = name not in old and not new[name]  # an option newer than the run, and off
+            # An option that is newer than the run, and off, changes nothing.
+            came_later = name not in old and not new[name]
             removed = name not in new and old[name] == _REMOVED.get(name, object())
             if name not in FREE and not came_later and not removed and old.get(name) != new.get(name):
                 raise SeehearError(
@@ -186,3 +196,115 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Log of a run: `metrics.jsonl`, `log.txt`, and experiment trackers by name.
+
+
+class _Tracker(Protocol):
+    def log(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        raise SeehearError(f"tracker {name!r} needs a package that is not there: pip install {name}") from missing
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]):
+        _package("tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _MLflow:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]):
+        self.mlflow = _package("mlflow")
+        self.mlflow.start_run(run_name=folder.name)
+        self.mlflow.log_dict(dict(settings), "config.json")
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.mlflow.log_metrics(dict(values), step=step)
+
+    def close(self) -> None:
+        self.mlflow.end_run()
+
+
+class _WandbLike:
+    """Weights & Biases, and trackio, which has the same three calls."""
+
+    def __init__(self, module: str, folder: Path, settings: Mapping[str, Any]):
+        self.module = _package(module)
+        self.module.init(project="seehear", name=folder.name, config=dict(settings))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.module.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self.module.finish()
+
+
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], _Tracker]] = {
+    "tensorboard": _TensorBoard,
+    "mlflow": _MLflow,
+    "wandb": lambda folder, settings: _WandbLike("wandb", folder, settings),
+    "trackio": lambda folder, settings: _WandbLike("trackio", folder, settings),
+}
+
+
+class RunLog:
+    """Appends to the run's files. A resumed run first drops the metrics after `step`, its checkpoint (-1: none)."""
+
+    def __init__(self, folder: Path, *, step: int, trackers: Sequence[str], settings: Mapping[str, Any]):
+        self.text, self.metrics = folder / "log.txt", folder / "metrics.jsonl"
+        if self.metrics.exists():
+            # Steps after the checkpoint are taken and logged again: their old lines would be doubles.
+            kept = [entry for entry in read_metrics(self.metrics) if entry["step"] <= step]
+            write_text(self.metrics, "".join(f"{json.dumps(entry)}\n" for entry in kept))
+        self.trackers = [TRACKERS[name](folder, settings) for name in trackers]
+
+    def say(self, message: str) -> None:
+        say(message)
+        self.note(message)
+
+    def note(self, message: str) -> None:
+        """Writes to log.txt only."""
+        with self.text.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        # JSON has no NaN and no infinity: both become null.
+        # Opened for every line: what is logged survives a kill.
+        entry = {k: v if math.isfinite(v) else None for k, v in values.items()}
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **entry}) + "\n")
+        for tracker in self.trackers:
+            tracker.log(values, step)
+
+    def close(self) -> None:
+        for tracker in self.trackers:
+            tracker.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Entries of a metrics.jsonl; a line cut short by a kill is skipped."""
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return entries

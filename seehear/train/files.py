@@ -44,18 +44,21 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     for name, tensor in tensors.items():
         storage = tensor.untyped_storage().data_ptr()
         whole[name] = tensor.detach().cpu().contiguous()
-        if storage in storages:  # tied weights: the format forbids tensors that share memory
+        # Tied weights: the format forbids tensors that share memory.
+        if storage in storages:
             whole[name] = whole[name].clone()
         storages.add(storage)
     try:
         save_file(whole, part, metadata=dict(metadata or {}) | {"format": "pt"})
+        # Flushed before the rename: after a power cut the new name must not hold an empty file.
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise SeehearError(f"cannot write {path}: {error}") from error
-    flush_folder(path.parent)
+    # The rename is an entry of the folder, which has to reach the disk as well.
+    _flush_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,8 +75,9 @@ def write_text(path: Path, text: str) -> None:
         raise SeehearError(f"cannot write {path}: {error}") from error
 
 
-def flush_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+def _flush_folder(folder: Path) -> None:
+    # Elsewhere a folder cannot be opened.
+    if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -134,6 +138,7 @@ class Checkpoints:
         best: Mapping[str, Tensor] | None,
     ) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        # The best weights first: a checkpoint never refers to a file that is not there yet.
         if best is not None and not (path := self.best_path(counters.best_step)).exists():
             write_tensors(path, best)
         tensors = {f"model/{k}": v for k, v in model.items()} | {f"optimizer/{k}": v for k, v in optimizer.items()}
@@ -142,6 +147,7 @@ class Checkpoints:
 
     def load(self) -> tuple[Counters, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor] | None] | None:
         """(counters, model, optimiser state, best model) of the newest readable checkpoint; None: there is none."""
+        # A disk that was full, or lost power, may have damaged the newest one.
         for step in reversed(self.steps()):
             try:
                 tensors, header = read_tensors(self.path(step))
@@ -156,7 +162,8 @@ class Checkpoints:
     def _clean(self, newest: int) -> None:
         """Removes checkpoints beyond `keep`, damaged ones, unused best weights and partial files of a kill."""
         steps, kept = self.steps(), set()
-        last = [step for step in steps if step <= newest][-self.keep :]  # later ones were damaged, and skipped
+        # Later checkpoints were damaged, and skipped when the run was resumed.
+        last = [step for step in steps if step <= newest][-self.keep :]
         for step in steps:
             if step not in last:
                 self.path(step).unlink()
@@ -196,7 +203,8 @@ _SENTENCE_FILES = {
 def version() -> str:
     try:
         return metadata.version("seehear")
-    except metadata.PackageNotFoundError:  # run from a copy of the source
+    except metadata.PackageNotFoundError:
+        # Run from a copy of the source.
         return "source"
 
 
@@ -223,8 +231,10 @@ def save_model(
     """Saves a model folder atomically. `extra`: more of config.json: `encoders`, metrics, sizes of the data. `card`:
     replaces the model card of a space. `files`: text by file name, written beside the model."""
     folder = Path(folder)
+    # Beside the target, so that the rename stays within one file system.
     part = folder / ".part" if folder.is_dir() else folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # what a kill left
+    # A kill may have left a part.
+    shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     write_tensors(part / "model.safetensors", method.state_dict())
     config = model_config(method, extra)
@@ -232,17 +242,18 @@ def save_model(
     texts = {"README.md": card or model_card(method, config), **(_SENTENCE_FILES if method.spaces else {})}
     for name, text in {**texts, **(files or {})}.items():
         write_text(part / name, text)
-    flush_folder(part)
+    _flush_folder(part)
     if part.parent != folder:
+        # In one step: a reader sees no model or a whole one.
         os.replace(part, folder)
-        flush_folder(folder.parent)
+        _flush_folder(folder.parent)
         return
     # The folder may hold files of the user, so it is not replaced: its config.json goes first and comes back last.
     (folder / "config.json").unlink(missing_ok=True)
     for path in sorted(part.iterdir(), key=lambda path: path.name == "config.json"):
         os.replace(path, folder / path.name)
     part.rmdir()
-    flush_folder(folder)
+    _flush_folder(folder)
 
 
 # -- the model card ----------------------------------------------------------------------------------------------------
@@ -290,7 +301,8 @@ def model_card(
     if training := config.get("training"):
         facts = {"recipe": training.get("recipe"), "step": training.get("step"), "seconds": training.get("seconds")}
         rows = [[name, str(value)] for name, value in facts.items() if value is not None]
-        clips = training.get("clips") or {}  # a number in runs, by split in studies
+        # A number in runs, by split in studies.
+        clips = training.get("clips") or {}
         clips = {"train": clips} if isinstance(clips, int) else clips
         rows += [[f"clips, {split}", f"{n:,}"] for split, n in clips.items()]
         parts.append("## Training\n\n" + _table(["", ""], rows))

@@ -24,10 +24,9 @@ from seehear.errors import SeehearError
 from seehear.inputs.loader import Loader, Sampling, TrainingData
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
-from seehear.progress import Interrupted, Progress, StopRequest, progress, stop_requests
-from seehear.train.config import RunFolder, TrainConfig, TrainResult, numerics
+from seehear.progress import Interrupted, Progress, progress, stop_requests
+from seehear.train.config import RunFolder, RunLog, TrainConfig, TrainResult, numerics
 from seehear.train.files import Checkpoints, Counters, version
-from seehear.train.log import RunLog
 from seehear.train.optim import (
     Computation,
     OptimConfig,
@@ -71,6 +70,7 @@ def fit(
     }
     with ExitStack() as alone, numerics(config):
         opened = replace(run_folder, settings=everything)
+        # Only the first process makes and locks the folder; the rest wait for it.
         distributed.from_first(lambda: alone.enter_context(opened.open()))
         if config.shard and distributed.world_size() > 1:
             held = sharded_copy(method, loader.device)
@@ -83,10 +83,12 @@ def fit(
             run.log = RunLog(opened.path, step=run.saved_step, trackers=config.trackers, settings=everything)
         try:
             result = run.train()
+            # Sharded training works on a copy: the caller's method takes the result.
             if held is not method:
                 method.load_state_dict(whole_tensors(held.state_dict()))
             return result
         except RuntimeError as error:
+            # The end of another process shows as an error of the collective that waits for it.
             if not distributed.is_lost(error):
                 raise
             raise SeehearError(run.lost()) from error
@@ -138,7 +140,8 @@ class _Run:
     def restore(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
         loaded = self.checkpoints.load()
-        distributed.barrier()  # nobody writes before everybody has read
+        # Nobody writes before everybody has read: a save removes old checkpoints.
+        distributed.barrier()
         if loaded is not None:
             self.counters, model, optimizer, self.best = loaded
             load_whole(self.method, model)
@@ -146,10 +149,12 @@ class _Run:
             self.saved_step = self.counters.step
 
     def _save(self) -> None:
+        # Also for a step that is saved already: the time of the next save counts from here.
         self.saved_at = time.monotonic()
         if self.counters.step == self.saved_step:
             return
-        if distributed.rank() == 0 or self.config.shard:  # what is sharded is put together by all, whoever writes it
+        # Sharded tensors are gathered by all processes together, whoever writes them.
+        if distributed.rank() == 0 or self.config.shard:
             model = whole_tensors(self.method.state_dict())
             optimizer = whole_tensors(state_by_name(self.method, self.optimizer))
             if distributed.rank() == 0:
@@ -184,13 +189,23 @@ class _Run:
             self._evaluate_if_due()
             batch = next(batches, None)
             while batch is not None and not self._patience_ended():
+                # A signal may reach only one process: all stop at the same step, or the rest would wait for it.
                 if distributed.any_rank(bool(stop)):
-                    self._interrupt(stop)
+                    self._save()
+                    message = (
+                        f"{stop.name or 'a signal'} at step {counters.step:,} of {total:,}: saved in {self.folder}, go "
+                        "on with --resume"
+                    )
+                    if self.log is not None:
+                        self.log.note(message)
+                    raise Interrupted(message)
                 began = time.monotonic()
                 out = self._gradients(batch)
-                batch = next(batches, None)  # loaded while the device still computes this step
+                # The next batch is loaded while the device still computes this step.
+                batch = next(batches, None)
                 self._finish_step(out, began, shown)
                 self._evaluate_if_due()
+                # Clocks of processes differ: all save together when one of them is due.
                 if distributed.any_rank(time.monotonic() - self.saved_at > 60 * self.config.save_minutes):
                     self._save()
         self._save()
@@ -219,10 +234,12 @@ class _Run:
         learning = [p for p in self.method.parameters() if p.grad is not None]
         norm = gradient_norm(p.grad for p in learning if p.grad is not None)
         scalars = {"loss": out.loss, **out.metrics, "grad_norm": norm}
-        numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()  # one copy from the device
+        # One copy from the device: each number on its own would wait for it.
+        numbers = torch.stack([v.detach().to(norm) for v in scalars.values()]).tolist()
         values = dict(zip(scalars, numbers, strict=True))
         watched = {k: v for k, v in values.items() if k.startswith("loss") or k == "grad_norm"}
-        if not all(math.isfinite(v) for v in watched.values()):  # before the update: the weights stay as they were
+        # Before the update: the weights stay as they were.
+        if not all(math.isfinite(v) for v in watched.values()):
             raise self._not_finite(watched)
         if self.optim.clip is not None:
             clip_gradients(learning, self.optim.clip, norm)
@@ -252,16 +269,6 @@ class _Run:
         advice = "a lower --optim.lr or --optim.clip 1 may help"
         return SeehearError(f"stopped at step {self.counters.step}: {', '.join(wrong)}; {kept}; {advice}")
 
-    def _interrupt(self, stop: StopRequest) -> None:
-        self._save()
-        done, total = self.counters.step, self.loader.steps
-        message = (
-            f"{stop.name or 'a signal'} at step {done:,} of {total:,}: saved in {self.folder}, go on with --resume"
-        )
-        if self.log is not None:
-            self.log.note(message)
-        raise Interrupted(message)
-
     # -- validation --------------------------------------------------------------------------------------------------
 
     def _patience_ended(self) -> bool:
@@ -269,7 +276,9 @@ class _Run:
 
     def _evaluate_if_due(self) -> None:
         done, times, total = self.counters.step, self.config.evaluations, self.loader.steps
+        # Integers, and the step alone: a resumed run is evaluated at the same steps.
         due = done == 0 or done * times // total > (done - 1) * times // total
+        # A run that is resumed at a step it had evaluated does not evaluate it twice.
         if self.validate is None or times == 0 or not due or done == self.counters.evaluated:
             return
         metrics = self._scores(self.validate)
@@ -278,6 +287,7 @@ class _Run:
         score = metrics[self.config.score]
         self.counters.evaluated = done
         if self.counters.best_score is None or score > self.counters.best_score:
+            # Cloned: on a CPU the state dict shares its memory with the parameters, which go on learning.
             self.best = {k: v.clone() for k, v in whole_tensors(self.method.state_dict()).items()}
             self.counters.best_score, self.counters.best_step, self.counters.worse = score, done, 0
             self.counters.best_metrics = metrics
@@ -294,7 +304,8 @@ class _Run:
         """Validation scores of the first process, the same for all."""
         self.method.eval()
         try:
-            if self.config.shard:  # a sharded method is gathered by all processes: all of them must validate
+            # A sharded method is gathered by all processes: all of them must validate.
+            if self.config.shard:
                 scores = validate(self.method)
                 return distributed.from_first(lambda: {k: float(v) for k, v in scores.items()})
             return distributed.from_first(lambda: {k: float(v) for k, v in validate(self.method).items()})

@@ -91,6 +91,7 @@ def learning_rate(config: OptimConfig, loader: Loader, step: int) -> float:
     if config.schedule in ("cosine", "quarter_cosine"):
         fallen = (progress - warm) / max(1 - warm, 1e-12)
     elif config.schedule == "epoch_cosine":
+        # The rate falls once an epoch, not once a step, as in released FuseMix.
         fallen = place.epoch / loader.epochs
     if config.schedule == "quarter_cosine":
         height = math.cos(0.5 * math.pi * fallen)
@@ -129,7 +130,7 @@ def gradients(
     encode = how.encode or method.encode
     if method.assembles:
         batch, rng = assemble(method, batch, rng)
-    rows = len(first(batch))
+    rows = len(next(iter(batch.values())))
 
     def encoded(start: int, stop: int) -> Encoded:
         with autocast(how.precision, rng.device):
@@ -142,11 +143,18 @@ def gradients(
         return out
 
     if how.micro_batch is not None and how.micro_batch < rows:
-        _check_equal_shares(method, rng.total)
+        # FSDP gathers the parameters for every micro-batch anew: processes with fewer of them would deadlock the rest.
+        processes = distributed.world_size()
+        if rng.total % processes and any(is_sharded(p) for p in method.parameters()):
+            raise SeehearError(
+                f"a sharded method with micro-batches needs batches that can be cut alike: {rng.total} rows do not go "
+                f"over {processes} processes, choose another --train.batch-size"
+            )
         cuts = [(at, min(at + how.micro_batch, rows)) for at in range(0, rows, how.micro_batch)]
         out = _cached(cuts, encoded, objective)
     else:
         out = objective(encoded(0, rows))
+    # Once for the whole batch, however many micro-batches it had.
     distributed.average_gradients(method.parameters())
     return StepOutput(out.loss.detach(), {k: v.detach() for k, v in out.metrics.items()}, out.carry)
 
@@ -162,38 +170,26 @@ def _cached(
         trees = [getattr(part, field) for part in parts]
         return {k: torch.cat([tree[k] for tree in trees]) for k in trees[0]}
 
+    # Leaves: the graph of the objective ends at the features, and leaves its gradient in their `.grad`.
     leaves = {k: v.detach().requires_grad_(v.is_floating_point()) for k, v in joined("features").items()}
     out = objective(Encoded(leaves, joined("present"), joined("context")))
     for start, stop in cuts:
         features = encoded(start, stop).features
         used = [k for k, f in features.items() if f.requires_grad and leaves[k].grad is not None]
-        if not used:  # nothing in `encode` learns
+        if not used:
+            # Nothing in `encode` learns: there is no graph to send a gradient through.
             break
         torch.autograd.backward([features[k] for k in used], [leaves[k].grad[start:stop] for k in used])  # type: ignore[index]
     return out
-
-
-def _check_equal_shares(method: Method, total: int) -> None:
-    # FSDP gathers the parameters for every micro-batch anew: processes with fewer of them would deadlock the rest.
-    processes = distributed.world_size()
-    if total % processes and any(is_sharded(p) for p in method.parameters()):
-        raise SeehearError(
-            f"a sharded method with micro-batches needs batches that can be cut alike: {total} rows do not go over "
-            f"{processes} processes, choose another --train.batch-size"
-        )
 
 
 @torch.no_grad()
 def assemble(method: Method, batch: Batch, rng: Randomness) -> tuple[Batch, Randomness]:
     """Returns this rank's rows of the batch that the method makes of the whole one, and the draws for them."""
     whole = method.assemble(gather_tree(batch, total=rng.total), rng=rng.whole())
-    total = len(first(whole))
+    total = len(next(iter(whole.values())))
     own = share(total)
     return {k: v[own] for k, v in whole.items()}, rng.resized(own.start, own.stop, total)
-
-
-def first(batch: Batch) -> Tensor:
-    return next(iter(batch.values()))
 
 
 # -- sharding ------------------------------------------------------------------------------------------------
@@ -207,7 +203,8 @@ def sharded_copy(method: Method, device: torch.device) -> Method:
     mesh = init_device_mesh(device.type, (distributed.world_size(),))
     copied = copy.deepcopy(method).to(device)
     distributed.broadcast_module(copied)
-    for part in reversed(list(_parts(copied))):  # from the inside outwards
+    # From the inside outwards, as FSDP2 requires.
+    for part in reversed(list(_parts(copied))):
         fully_shard(part, mesh=mesh, ignored_params={p for p in part.parameters() if p.ndim == 0})
     return copied
 
@@ -231,8 +228,9 @@ def _full(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
-def cut_as(like: Tensor, tensor: Tensor) -> Tensor:
+def _cut_as(like: Tensor, tensor: Tensor) -> Tensor:
     """Returns a whole tensor, the same on all processes, sharded as `like` is."""
+    # Numbers without a dimension are whole on every process.
     if not is_sharded(like) or tensor.ndim == 0:
         return tensor
     from torch.distributed.tensor import distribute_tensor
@@ -243,12 +241,13 @@ def cut_as(like: Tensor, tensor: Tensor) -> Tensor:
 def load_whole(method: Method, state: Mapping[str, Tensor]) -> None:
     """Loads a state dict of whole tensors into a method that may be sharded."""
     own = method.state_dict()
-    method.load_state_dict({name: cut_as(own[name], t) if name in own else t for name, t in state.items()})
+    method.load_state_dict({name: _cut_as(own[name], t) if name in own else t for name, t in state.items()})
 
 
 def gradient_norm(gradients: Iterable[Tensor]) -> Tensor:
     """Norm of all gradients together, over all processes."""
-    kinds: dict[bool, list[Tensor]] = {}  # torch takes no norm over sharded and whole tensors at once
+    # Torch takes no norm over sharded and whole tensors at once.
+    kinds: dict[bool, list[Tensor]] = {}
     for gradient in gradients:
         kinds.setdefault(is_sharded(gradient), []).append(gradient)
     norms = [_full(get_total_norm(same)) for same in kinds.values()]
@@ -258,8 +257,10 @@ def gradient_norm(gradients: Iterable[Tensor]) -> Tensor:
 @torch.no_grad()
 def clip_gradients(parameters: Iterable[nn.Parameter], most: float, norm: Tensor) -> None:
     """Scales the gradients so that their norm is `most` at most."""
-    scale = (most / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grads_with_norm_
+    # The constant is that of torch's clip_grads_with_norm_.
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)
     for gradient in (p.grad for p in parameters if p.grad is not None):
+        # The scale is the same everywhere: each process scales its own part.
         own = gradient.to_local() if is_sharded(gradient) else gradient  # type: ignore[attr-defined]
         own.mul_(scale)
 
@@ -277,6 +278,7 @@ def optimizer_of(method: Method, config: OptimConfig) -> torch.optim.Optimizer:
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in method.named_parameters():
         if p.requires_grad:
+            # Sharded and whole parameters apart: one fused update takes only tensors of a kind.
             groups.setdefault((method.lr_multiplier(name), p.ndim >= 2, is_sharded(p)), []).append(p)
     parameters = [
         {"params": same, "multiplier": multiplier, "weight_decay": config.weight_decay if decayed else 0.0}
@@ -308,9 +310,10 @@ def load_state_by_name(method: Method, optimizer: torch.optim.Optimizer, saved: 
         name, _, moment = key.rpartition("/")
         by_parameter.setdefault(name, {})[moment] = value
     for name, p in method.named_parameters():
-        by_parameter[name] = {moment: cut_as(p, value) for moment, value in by_parameter.get(name, {}).items()}
+        by_parameter[name] = {moment: _cut_as(p, value) for moment, value in by_parameter.get(name, {}).items()}
     name_of = {id(p): name for name, p in method.named_parameters()}
     state = optimizer.state_dict()
     ordered = [p for group in optimizer.param_groups for p in group["params"]]
+    # Torch's state dict knows parameters by position only, which another order would mix up.
     state["state"] = {i: by_parameter[name_of[id(p)]] for i, p in enumerate(ordered) if by_parameter[name_of[id(p)]]}
     optimizer.load_state_dict(state)

@@ -63,7 +63,8 @@ def rehearse(
     method: Method, data: TrainingData, *, config: TrainConfig, optim: OptimConfig, steps: int, until: float
 ) -> Rehearsal:
     """Times up to `steps` steps, until `time.monotonic()` is `until`. `config.batch_size` must be one number."""
-    loader = loader_of(method, data, config, steps=steps + 2)  # the last step, too, waits for a batch after it
+    # Two more: the first step warms up, and the last one, too, waits for a batch after it.
+    loader = loader_of(method, data, config, steps=steps + 2)
     method.to(loader.device).train()
     optimizer = optimizer_of(method, optim)
     how = Computation.of(method, config)
@@ -71,11 +72,13 @@ def rehearse(
     with numerics(config), closing(loader.batches()) as batches:
         batch = next(batches)
         for step in range(steps + 1):
+            # One step is timed, however late it is.
             if seconds and time.monotonic() > until:
                 break
             began = time.monotonic()
             rng, moment = _randomness(method, batch, config, step), max(0.0, step - 0.5) / steps
             with torch.no_grad():
+                # The schedule of a masking ratio moves with the run: its moments are spread over the steps.
                 method.before_step(moment)
             out = gradients(method, batch, progress=moment, rng=rng, how=how)
             asked = time.monotonic()
@@ -86,7 +89,8 @@ def rehearse(
             optimizer.zero_grad()
             with torch.no_grad():
                 method.after_step(out, loader.progress(step))
-            out.loss.item()  # the device is done
+            # Waits for the device, which computes after the calls have returned.
+            out.loss.item()
             if step:
                 seconds.append(time.monotonic() - began)
                 waiting.append(arrived - asked)
@@ -97,6 +101,7 @@ def step_flops(method: Method, batch: Batch, config: TrainConfig, *, progress: f
     """Operations of one training step on a batch, forward and backward."""
     with torch.no_grad():
         method.before_step(progress)
+    # Not compiled: only single operations can be counted.
     rng, how = _randomness(method, batch, config, 0), replace(Computation.of(method, config), encode=None)
     try:
         with numerics(config):
@@ -140,8 +145,10 @@ def available_bytes(device: torch.device) -> int:
         import psutil
 
         return psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    # MemAvailable counts the cache of files, which the system gives back; MemFree does not.
     free = _field(_MEMINFO, "MemAvailable") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free += _field(_STATUS, "VmRSS")
+    # A container may allow less than the machine has.
     limits = (path.read_text(encoding="utf-8").strip() for path in _LIMITS if path.exists())
     return min([free, *(int(text) for text in limits if text.isdigit())])
 

@@ -9,7 +9,7 @@ import pytest
 
 from seehear.cli import main
 from seehear.evaluation.report import EvaluationReport
-from seehear.space.towers import InputSpec
+from seehear.space.saved import InputSpec
 from seehear.train.files import save_model
 from tests.downstream.small import pictures, vatt
 from tests.inputs.raw_library import TINY

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from seehear.downstream.finetune import finetune
+from seehear.downstream.finetune import Pretrained, classifier, finetune
 from seehear.downstream.labels import labelled
 from seehear.downstream.measure import logits_of
 from seehear.downstream.presets import PRESETS, ClipOptions, FineTune, preset
-from seehear.downstream.tower import Pretrained, classifier
 from seehear.errors import SeehearError
 from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.loader import Loader, Sampling
@@ -23,7 +22,7 @@ from seehear.inputs.raw import RawConfig, load_raw
 from seehear.methods.classifier import Classifier, Learning
 from seehear.progress import Interrupted
 from seehear.space import SharedSpace, load_method
-from seehear.train.config import TrainConfig
+from seehear.train.config import RunFolder, TrainConfig
 from seehear.train.optim import OptimConfig, learning_rate
 from tests.downstream.small import films, pictures, vatt
 from tests.inputs.raw_library import TINY
@@ -96,40 +95,41 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(stills, model, tmp_p
     finetune(model, stills, "colour", settings, tmp_path / "whole")
     with pytest.raises(Interrupted, match="go on with --resume"):
         finetune(model, stills, "colour", settings, tmp_path / "parts")
-    finetune(model, stills, "colour", settings, tmp_path / "parts", resume=True)
+    finetune(model, stills, "colour", settings, RunFolder(tmp_path / "parts", resume=True))
     whole, parts = (load_method(tmp_path / name)[0].state_dict() for name in ("whole", "parts"))
     assert len(calls) == 16
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
     with pytest.raises(SeehearError, match="was started with label"):
-        finetune(model, stills, "labels", settings, tmp_path / "parts", resume=True)
+        finetune(model, stills, "labels", settings, RunFolder(tmp_path / "parts", resume=True))
 
 
 def test_another_resolution_and_frame_count(stills, model, tmp_path):
     """Positions of 2 x 2 x 2 patches become 1 x 3 x 3, those of a still."""
-    raw = ClipOptions(frames=2, size=24).of(model.raw)
-    made = classifier(model, raw, ("a", "b"), tower="video", several=False, learning=Learning())
+    clips = ClipOptions(frames=2, size=24)
+    made = classifier(model, FineTune(clips=clips), ("a", "b"), tower="video", several=False)
     table = made.model.tokens["video"].positions
     assert table.counts == (1, 3, 3)
     batch = {"video": torch.randint(0, 255, (2, 2, 24, 24, 3), dtype=torch.uint8)}
     resampled = model.method.features("video", batch["video"])
     assert torch.allclose(made.tower(batch), resampled, atol=1e-5)  # as the trained model itself would look at them
-    settings = replace(QUICK, clips=ClipOptions(frames=2, size=24), train=replace(SHORT, steps=2))
+    settings = replace(QUICK, clips=clips, train=replace(SHORT, steps=2))
     assert finetune(model, stills, "colour", settings, tmp_path / "run") is not None
 
 
 def test_a_still_is_one_patch_in_time():
     """Four equal frames of 384 x 384 are a grid of 1 x 24 x 24 tokens."""
     trained = vatt(frames=(8, 32, 32), patch=(4, 16, 16))
-    raw = preset("vatt.image").clips.of(replace(TINY, modalities=("video", "audio")))
-    made = classifier(Pretrained(trained, TINY, ""), raw, "ab", tower="video", several=False, learning=Learning())
+    settings = FineTune(clips=preset("vatt.image").clips)
+    made = classifier(Pretrained(trained, TINY, ""), settings, "ab", tower="video", several=False)
     tokens = made.model.tokens["video"]
     assert tokens.positions.counts == (1, 24, 24)
     assert tokens(torch.zeros(1, 4, 384, 384, 3), rng=None, name="video").shape[1] == 576 + 1
 
 
 def test_random_weights_are_those_of_the_seed_and_not_the_trained_ones(model):
-    def weights(**options):
-        made = classifier(model, model.raw, ("a", "b"), tower="audio", several=False, learning=Learning(), **options)
+    def weights(scratch=False, seed=0):
+        settings = FineTune(scratch=scratch, train=replace(SHORT, seed=seed))
+        made = classifier(model, settings, ("a", "b"), tower="audio", several=False)
         return made.state_dict()["model.encoders.audio.blocks.0.up.weight"]
 
     trained = model.method.state_dict()["encoders.audio.blocks.0.up.weight"]
@@ -162,7 +162,8 @@ def test_logits_of_several_views_are_their_mean(tmp_path, model):
     made = films(tmp_path, 2)
     media = load_raw(made, replace(model.raw, modalities=("video", "audio")))
     clips = labelled_all(made, media)
-    tower = classifier(model, model.raw, ("a", "b"), tower="video+audio", several=False, learning=Learning(norm=True))
+    settings = FineTune(learning=Learning(norm=True))
+    tower = classifier(model, settings, ("a", "b"), tower="video+audio", several=False)
     found = logits_of(tower, clips, windows=2, crops=3)
     views = media.views(windows=2, crops=3)
     with torch.no_grad():

@@ -14,10 +14,18 @@ from PIL import Image
 from seehear import errors
 from seehear.cli import main
 from seehear.demo import MEDIA
-from seehear.downstream import pipelines
-from seehear.downstream.carrier import Carrier, Placed, placed, to_encoder, to_pictures
+from seehear.downstream import generate as pipelines
 from seehear.downstream.generate import GenerateOptions, generate
-from seehear.downstream.painting import PainterOptions, TrainingPictures, learn_painter
+from seehear.downstream.painting import (
+    Carrier,
+    PainterOptions,
+    Placed,
+    TrainingPictures,
+    learn_painter,
+    placed,
+    to_encoder,
+    to_pictures,
+)
 from seehear.errors import SeehearError
 from seehear.evaluation.embedded import Embedded
 from seehear.inputs.latents import LatentData, load_latents
@@ -27,8 +35,7 @@ from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.methods.painter import Painter, PainterConfig
 from seehear.nn.unit import unit
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import finish
 from seehear.space import SharedSpace, load_method
 from tests import small_media
@@ -166,7 +173,7 @@ def linear_world(monkeypatch, clips=60):
     splits = np.array(["train", "train", "val"] * (clips // 3), dtype=object)
     arrays = {"video": z_NE @ w_ED + 3.0, "text": unit(rng.normal(size=(len(owner), 4)))}
     data = LatentData.from_arrays(arrays, owner={"text": owner}, splits=splits)
-    monkeypatch.setattr("seehear.downstream.carrier.load_latents", lambda library, *, encoders: data)
+    monkeypatch.setattr("seehear.downstream.painting.load_latents", lambda library, *, encoders: data)
     vectors = {"video": Embedded(z_NE, np.arange(clips)), "text": Embedded(arrays["text"], owner)}
     return Placed(data, [], vectors), z_NE, arrays["video"]
 
@@ -234,6 +241,7 @@ def kandinsky(folder, width):
     return folder
 
 
+@pytest.mark.slow
 def test_a_pipeline_from_a_folder_paints(world, tmp_path, capsys):
     folder, grid = kandinsky(tmp_path / "pipeline", WIDTH), tmp_path / "grid.png"
     words = ("--text", "a dog", "--pipeline", folder, "--condition", "efficientnet-lite0", "--size", 64)

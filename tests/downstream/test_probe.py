@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seehear.downstream.finetune import Pretrained
 from seehear.downstream.measure import lrc_probe
 from seehear.downstream.probe import ProbeOptions, probe, save
-from seehear.downstream.tower import Pretrained
 from seehear.errors import SeehearError
 from seehear.evaluation.classify import Labelled
 from tests.downstream.small import films, pictures, vatt

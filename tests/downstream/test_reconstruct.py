@@ -18,7 +18,7 @@ from seehear.methods.mavil import SIDES
 from seehear.nn.diffusion import sample
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
-from seehear.space.towers import InputSpec
+from seehear.space.saved import InputSpec
 from seehear.train.files import save_model
 from tests.library.makers import film
 from tests.methods_under_test import diffmavil, mavil, mcn

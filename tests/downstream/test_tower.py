@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seehear.downstream.presets import preset
-from seehear.downstream.tower import Pretrained, classifier, nothing
+from seehear.downstream.finetune import Pretrained, classifier, nothing
+from seehear.downstream.presets import FineTune, preset
 from seehear.errors import SeehearError
 from seehear.methods.classifier import Learning
 from seehear.methods.diffmavil import DiffMAViL, DiffMAViLConfig
@@ -48,7 +48,7 @@ def clips(raw, rows=3):
 
 
 def test_mavil_s_fusion_is_its_audio_and_video_tower(model):
-    made = classifier(model, RAW, ("a", "b"), tower="video+audio", several=True, learning=Learning())
+    made = classifier(model, FineTune(), ("a", "b"), tower="video+audio", several=True)
     batch = clips(RAW)
     met = model.method.fused(batch)
     assert torch.allclose(made.tower(batch), torch.cat([met["video"], met["audio"]], dim=1), atol=1e-5)
@@ -56,23 +56,22 @@ def test_mavil_s_fusion_is_its_audio_and_video_tower(model):
 
 
 def test_one_tower_is_all_that_is_kept(model):
-    learning = Learning(layer_decay=0.5, norm=True)
-    made = classifier(model, RAW, ("a", "b"), tower="audio", several=False, learning=learning)
+    settings = FineTune(learning=Learning(layer_decay=0.5, norm=True))
+    made = classifier(model, settings, ("a", "b"), tower="audio", several=False)
     kept = {name.split("trunk.")[1].rpartition(".audio.")[0] for name in made.state_dict() if "model." in name}
     assert kept == {"tokens", "encoders"}
     rates = {name.rpartition("trunk.")[2]: made.lr_multiplier(name) for name, _ in made.named_parameters()}
     assert rates["tokens.audio.cls"] == 0.125
     assert rates["encoders.audio.blocks.1.up.weight"] == 0.5
     assert rates["last.weight"] == rates["norm.weight"] == 1.0
-    both = classifier(model, RAW, ("a", "b"), tower="video+audio", several=False, learning=learning)
+    both = classifier(model, settings, ("a", "b"), tower="video+audio", several=False)
     fusion = [both.lr_multiplier(name) for name, _ in both.named_parameters() if ".fusion." in name]
     assert set(fusion) == {1.0}
 
 
 def test_the_published_settings_learn(model):
     """SpecAug, mixup and drop path act in a step of training and in nothing else."""
-    settings = preset("mavil.as20k")
-    made = classifier(model, RAW, ("a", "b"), tower="audio", several=True, learning=settings.learning)
+    made = classifier(model, preset("mavil.as20k"), ("a", "b"), tower="audio", several=True)
     assert made.model.config.drop_path == 0.1
     batch = clips(RAW, rows=4) | {"label": torch.eye(2).repeat(2, 1)}
     rng = Randomness(0, 0, 0, 4, 4)
@@ -85,16 +84,14 @@ def test_the_published_settings_learn(model):
 
 
 def test_a_shorter_sound_with_its_own_statistics(model):
-    clips_ = preset("mavil.speech-commands").clips
-    made = classifier(
-        model, clips_.of(RAW), ("a", "b"), tower="audio", several=False, learning=Learning(), settings=clips_.of_model()
-    )
+    settings = FineTune(clips=preset("mavil.speech-commands").clips)
+    made = classifier(model, settings, ("a", "b"), tower="audio", several=False)
     assert (made.model.config.mel_mean, made.model.config.mel_frames) == (-6.845978, 128)
 
 
 def test_what_a_method_has_not(model, tmp_path):
     with pytest.raises(SeehearError, match="drops no tokens by learning"):
-        classifier(model, RAW, ("a", "b"), tower="audio", several=False, learning=Learning(keep=0.5))
+        classifier(model, FineTune(learning=Learning(keep=0.5)), ("a", "b"), tower="audio", several=False)
     infos = {m: [{"name": "x", "fingerprint": "x", "width": 4}] for m in ("video", "text")}
     save_model(tmp_path, FuseMix(FuseMixConfig(widths={"video": 4, "text": 4})), {"encoders": infos})
     with pytest.raises(SeehearError, match="fusemix reads latents, not media: 'seehear evaluate' has its probes"):

@@ -10,7 +10,7 @@ from seehear.evaluation.corrections import (
     nearest_mean,
     tuned_corrections,
 )
-from seehear.evaluation.protocol import Embedded
+from seehear.evaluation.embedded import Embedded
 from seehear.nn.unit import unit
 
 SCORES = np.array([[0.60, 0.55, 0.20], [0.50, 0.58, 0.30], [0.40, 0.57, 0.45]])

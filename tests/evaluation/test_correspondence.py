@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from seehear.evaluation.correspondence import correspondence
-from seehear.evaluation.protocol import Embedded
+from seehear.evaluation.embedded import Embedded
+from seehear.evaluation.tasks import correspondence
 from seehear.nn.unit import unit
 
 
@@ -17,7 +17,7 @@ def test_by_hand():
 
 
 def test_a_space_that_knows_only_the_recording_is_found_out(monkeypatch):
-    monkeypatch.setattr("seehear.evaluation.correspondence._BLOCK", 900)
+    monkeypatch.setattr("seehear.evaluation.tasks._BLOCK", 900)
     rng = np.random.default_rng(0)
     groups = np.arange(120) // 4
     place = rng.normal(size=(30, 8))[groups]

@@ -8,7 +8,8 @@ import torch
 from seehear.cli import main
 from seehear.errors import SeehearError
 from seehear.evaluation import tasks
-from seehear.evaluation.protocol import Classes, Embedded, embed_latents, evaluate_embeddings, fuse
+from seehear.evaluation.bootstrap import group_warnings
+from seehear.evaluation.embedded import Classes, Embedded, embed_latents, fuse
 from seehear.evaluation.report import EvaluationReport, compare_reports, compare_runs, provenance
 from seehear.inputs.latents import LatentData
 from seehear.nn.unit import unit
@@ -24,6 +25,12 @@ def world(n=120, noise=0.6, seed=0, width=16):
         "text": np.sort(np.concatenate([np.arange(n), np.arange(0, n, 5)])),
     }
     return {m: Embedded(unit(z[o] + noise * rng.normal(size=(len(o), width))), o) for m, o in owner.items()}
+
+
+def evaluate_embeddings(embeddings, ids, groups, *, labels=None, classes=(), model="model"):
+    clips = tasks.ScoredClips(np.asarray(ids, dtype=str), np.asarray(groups).astype(str), labels, model, 0)
+    results = tuple(tasks.all_results(embeddings, clips, classes))
+    return EvaluationReport(split="test", results=results, warnings=group_warnings(clips.groups.tolist(), "test"))
 
 
 def report(noise=0.6, seed=0, n=120, model="model"):

@@ -23,9 +23,8 @@ from seehear.library.tables import LibraryTables
 from seehear.media.files import probe
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
-from seehear.train.config import RunFolder
+from seehear.train.config import RunFolder, read_metrics
 from seehear.train.files import Checkpoints, Counters, save_model
-from seehear.train.log import read_metrics
 from seehear.train.loop import fit
 from tests.faults.outcome import ROOT
 from tests.library.makers import film, sound

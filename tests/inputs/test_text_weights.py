@@ -12,8 +12,7 @@ from seehear.inputs.contexts import ContextConfig, ContextData, Timing
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.inputs.raw.text import library_vocabulary, sentences_of
 from seehear.library.tables import LibraryTables, Source, Text
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import train_on
 from tests.inputs.raw_library import PLAIN, clip, library, load
 from tests.inputs.test_latents import add_latents, make_clips

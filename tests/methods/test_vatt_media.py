@@ -12,7 +12,7 @@ from seehear.library.tables import Text
 from seehear.methods.vatt import VATT, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import Size
-from seehear.train.log import read_metrics
+from seehear.train.config import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
 from tests.inputs.raw_library import clip, library, load, rows, unread_files
 from tests.library.makers import film, picture, sound

@@ -17,8 +17,7 @@ from seehear.methods import base as registry
 from seehear.methods.base import Method, MethodConfig, config_from, seeded
 from seehear.runs import config as presets
 from seehear.runs import run as runs
-from seehear.runs.config import Run
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.space import load_method
 from seehear.train.config import TrainConfig
 from seehear.types import StepOutput

@@ -1,17 +1,19 @@
 """Runs of MAViL: what the paper says, and where the weights of a start come from."""
 
 import json
+import signal
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.nn.test_image_mae import as_timm, published
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
-from seehear.progress import Interrupted, StopRequest
+from seehear.progress import Interrupted
 from seehear.recipes import mavil as recipes
 from seehear.runs.config import recipe
 from seehear.runs.run import train_run
@@ -21,7 +23,6 @@ from seehear.train.files import save_model
 from seehear.train.optim import learning_rate
 from tests.inputs.raw_library import PLAIN
 from tests.methods_under_test import mavil
-from tests.nn.test_image_mae import as_timm, published
 from tests.train import test_golden as golden
 
 
@@ -159,7 +160,7 @@ def test_stage_two_is_resumed_in_the_round_it_was_stopped_in(rounds, tmp_path, m
     def stop_third(self, out, began, shown):
         steps.append(began)
         if len(steps) == 3:  # the first of the second round
-            self._interrupt(StopRequest())
+            signal.raise_signal(signal.SIGINT)
         return finish_step(self, out, began, shown)
 
     monkeypatch.setattr(loop._Run, "_finish_step", stop_third)

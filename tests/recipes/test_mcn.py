@@ -13,8 +13,7 @@ from seehear.inputs.contexts import ContextConfig
 from seehear.inputs.latents import LatentData
 from seehear.nn.davenet import PADDING_DB, valid_frames
 from seehear.recipes import mcn
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import train_on, validation_score
 from seehear.space import load_model
 from tests.runs.test_run import data, world

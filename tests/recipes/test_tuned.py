@@ -19,8 +19,7 @@ from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Text
 from seehear.nn.random import Randomness
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import build, train_run
 from seehear.space import SharedSpace, load_method
 from seehear.train.files import save_model

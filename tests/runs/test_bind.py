@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,19 +11,19 @@ import torch
 from seehear.errors import SeehearError
 from seehear.folders.indexes import index_run
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Text
 from seehear.library.transcripts import note_reader
 from seehear.methods.linear import moments
 from seehear.methods.tuning import bound
 from seehear.recipes import fusemix
 from seehear.report.health import health_section
 from seehear.runs.closed_forms import closed_forms
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.evaluate import EvaluateOptions, evaluate_run
 from seehear.runs.run import train_run
 from seehear.search.index import indexes
 from seehear.space import SharedSpace, frozen
+from tests.studies.worlds import put_latents
 
 CLIPS = 80
 WIDTHS = {"joint#modality=video": 16, "joint#modality=text": 16, "ears": 12, "eyes": 5}
@@ -58,16 +57,8 @@ def library(folder, names, *, text: tuple[Text, ...] = ()) -> LibraryTables:
         )
         for i in range(CLIPS)
     ]
-    made.put_clips(clips)
-    made.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
-    views, sources = world(), made.sources()
-    for name in names:
-        m = {"ears": "audio", "eyes": "video"}.get(name, name.rpartition("=")[2])
-        made.set_about(f"encoder:{name}", json.dumps({"modality": m, "width": WIDTHS[name], "fingerprint": "f" * 16}))
-        contents = [content_key(c, m, 0, sources) for c in clips]
-        ids, items = [c.id for c in clips], np.zeros(CLIPS, np.int32)
-        rows = Vectors(ids, items, [m] * CLIPS, views[name], ["f" * 16] * CLIPS, contents)
-        made.vectors("latents", name, WIDTHS[name]).append(rows)
+    views, modality_of = world(), {"ears": "audio", "eyes": "video"}
+    put_latents(made, clips, {n: (modality_of.get(n, n.rpartition("=")[2]), views[n]) for n in names})
     return LibraryTables.open(folder)
 
 

@@ -12,8 +12,7 @@ from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
 from seehear.recipes import fusemix
 from seehear.runs.closed_forms import FEW_CLIPS, closed_forms, folds, training_moments, validation_rows
-from seehear.runs.config import recipe
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import validation_score
 
 

@@ -12,9 +12,9 @@ import torch
 from seehear.inputs.latents import LatentData
 from seehear.methods import base as registry
 from seehear.methods.base import Method, MethodConfig, config_from
-from seehear.runs.data import LatentInputs
-from seehear.runs.last_layer import add_last_layer
+from seehear.runs.config import LatentInputs
 from seehear.runs.run import validation_score
+from seehear.runs.scores import add_last_layer
 from seehear.space import SharedSpace, read_config
 from seehear.train.files import save_model
 

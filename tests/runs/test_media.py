@@ -15,14 +15,13 @@ from seehear.inputs.raw.text import learn_vocabulary
 from seehear.library.tables import Text
 from seehear.methods.vatt_config import VATTConfig
 from seehear.nn.transformer import Size
-from seehear.runs.config import Run, recipe
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run, recipe
 from seehear.runs.evaluate import EvaluateOptions, evaluate_run
 from seehear.runs.run import train_run
 from seehear.search.index import build_index
 from seehear.search.query import Searcher
 from seehear.space import SharedSpace
-from seehear.studies.designs import latents_run
+from seehear.studies.modality_report import latents_run
 from seehear.train.config import TrainConfig
 from tests.inputs.raw_library import PLAIN, clip, library, load
 from tests.library.makers import film

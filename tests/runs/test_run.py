@@ -12,12 +12,11 @@ import torch
 from seehear.errors import SeehearError
 from seehear.inputs.contexts import ContextConfig
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.recipes import fusemix
-from seehear.runs.config import recipe, recipes
-from seehear.runs.data import LatentInputs, LatentsConfig
+from seehear.runs.config import LatentInputs, LatentsConfig, recipe, recipes
 from seehear.runs.run import prepare, train_on, train_run, validation_score
 from seehear.space import load_model
+from tests.studies.worlds import films_with_texts
 
 WIDTHS = {"video": 20, "audio": 12, "text": 16}
 
@@ -204,28 +203,8 @@ def test_arrays_cannot_be_bound_without_a_space(tmp_path):
 
 
 def test_from_a_library(tmp_path):
-    library = LibraryTables.create(tmp_path / "lib")
-    clips = [
-        Clip(
-            id=f"c{i:03d}",
-            source=f"v{i:03d}.mp4",
-            has_video=True,
-            texts=(Text(f"text {i}"),),
-            group=f"g{i}",
-            split=("train", "train", "train", "val")[i % 4],
-        )
-        for i in range(80)
-    ]
-    library.put_clips(clips)
-    library.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
-    views, sources = world(80), library.sources()
-    for name, m in (("eyes", "video"), ("words", "text")):
-        about = {"modality": m, "width": WIDTHS[m], "fingerprint": "f" * 16}
-        library.set_about(f"encoder:{name}", json.dumps(about))
-        contents = [content_key(c, m, 0, sources) for c in clips]
-        rows = Vectors([c.id for c in clips], np.zeros(80, np.int32), [m] * 80, views[m], ["f" * 16] * 80, contents)
-        library.vectors("latents", name, WIDTHS[m]).append(rows)
-    result = train_run(LibraryTables.open(tmp_path / "lib"), small(), tmp_path / "run")
+    library = films_with_texts(tmp_path / "lib", **world(80))
+    result = train_run(library, small(), tmp_path / "run")
     assert result.score > 0.45
     config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert config["encoders"]["text"] == [

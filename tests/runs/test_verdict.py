@@ -13,10 +13,10 @@ from seehear.cli import main
 from seehear.folders import indexes
 from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 from seehear.recipes import fusemix
-from seehear.runs import choose as choosing
 from seehear.runs import config as presets
-from seehear.runs.choose import choose
+from seehear.runs import run as choosing
 from seehear.runs.evaluate import EvaluateOptions, evaluate_run
+from seehear.runs.run import choose
 from seehear.runs.scores import ClipScores
 from seehear.runs.verdict import examples, judge
 from seehear.space import SharedSpace, read_config

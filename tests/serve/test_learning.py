@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from seehear.library.locking import learning
 from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted
-from seehear.runs.choose import choose
+from seehear.runs.run import choose
 from seehear.serve import upkeep
 from seehear.serve.app import create_app
 from seehear.serve.config import ServeConfig

@@ -13,7 +13,7 @@ from seehear.library.encode import encode_library
 from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.runs import closed_forms
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs
 from seehear.runs.run import finish
 from seehear.search import background
 from seehear.search.background import calibrate_index

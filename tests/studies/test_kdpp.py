@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seehear.studies import kdpp
-from seehear.studies.kdpp import greedy_kdpp
+from seehear.studies import selection as kdpp
+from seehear.studies.selection import greedy_kdpp
 
 
 def plain(latents, k):

@@ -17,7 +17,7 @@ from seehear.runs import config as presets
 from seehear.runs import run
 from seehear.studies import modalities as study
 from seehear.studies import modality_report
-from seehear.studies.designs import designs
+from seehear.studies.modality_report import designs
 from tests.datasets.sets import features, write
 
 WORDS, FRAMES = [4, 6], [4, 30]

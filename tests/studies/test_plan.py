@@ -12,14 +12,13 @@ import pytest
 
 from seehear.commands.parsing import show
 from seehear.errors import SeehearError
-from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
+from seehear.library.tables import LibraryTables
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import MAViLConfig
 from seehear.methods.mavil_cost import mean, shape_of
 from seehear.nn.transformer import Size
 from seehear.progress import StopRequest
-from seehear.runs.config import Run, recipe, recipes
-from seehear.runs.data import MediaConfig
+from seehear.runs.config import MediaConfig, Run, recipe, recipes
 from seehear.runs.run import build, train_run
 from seehear.studies import estimate
 from seehear.studies import plan as planning
@@ -29,6 +28,7 @@ from seehear.train.config import TrainConfig
 from tests.faults.outcome import fork_server
 from tests.inputs.raw_library import PLAIN, clip, library
 from tests.library.makers import film
+from tests.studies.worlds import films_with_texts
 
 WIDTHS = {"video": 12, "text": 16}
 
@@ -36,30 +36,9 @@ WIDTHS = {"video": 12, "text": 16}
 @pytest.fixture(scope="module")
 def latents(tmp_path_factory):
     """80 clips without media, latents of two modalities; 60 to train on."""
-    folder = tmp_path_factory.mktemp("latents") / "lib"
-    made, rng = LibraryTables.create(folder), np.random.default_rng(0)
-    clips = [
-        Clip(
-            id=f"c{i:03d}",
-            source=f"v{i:03d}.mp4",
-            has_video=True,
-            texts=(Text(f"text {i}"),),
-            group=f"g{i}",
-            split=("train", "train", "train", "val")[i % 4],
-        )
-        for i in range(80)
-    ]
-    made.put_clips(clips)
-    made.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
-    sources = made.sources()
-    for name, m in (("eyes", "video"), ("words", "text")):
-        made.set_about(f"encoder:{name}", json.dumps({"modality": m, "width": WIDTHS[m], "fingerprint": "f" * 16}))
-        rows = rng.normal(size=(80, WIDTHS[m])).astype(np.float16)
-        contents = [content_key(c, m, 0, sources) for c in clips]
-        ids = [c.id for c in clips]
-        vectors = Vectors(ids, np.zeros(80, np.int32), [m] * 80, rows, ["f" * 16] * 80, contents)
-        made.vectors("latents", name, WIDTHS[m]).append(vectors)
-    return LibraryTables.open(folder)
+    rng = np.random.default_rng(0)
+    video, text = (rng.normal(size=(80, WIDTHS[m])).astype(np.float16) for m in ("video", "text"))
+    return films_with_texts(tmp_path_factory.mktemp("latents") / "lib", video, text)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from seehear.inputs.latents import LatentData
-from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key
+from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
 
 WIDTH = 16
 
@@ -44,6 +44,37 @@ def data(
         groups=np.arange(n) // clips_of_a_group,
         encoders=info,
     )
+
+
+def put_latents(library: LibraryTables, clips: list[Clip], encoders: Mapping[str, tuple[str, np.ndarray]]) -> None:
+    """Stores the clips, each of a file of its own, and (modality, a row a clip) of each encoder."""
+    library.put_clips(clips)
+    library.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
+    sources, n = library.sources(), len(clips)
+    for name, (m, latents) in encoders.items():
+        width = latents.shape[1]
+        library.set_about(f"encoder:{name}", json.dumps({"modality": m, "width": width, "fingerprint": "f" * 16}))
+        contents = [content_key(c, m, 0, sources) for c in clips]
+        rows = Vectors([c.id for c in clips], np.zeros(n, np.int32), [m] * n, latents, ["f" * 16] * n, contents)
+        library.vectors("latents", name, width).append(rows)
+
+
+def films_with_texts(folder: Path, video: np.ndarray, text: np.ndarray) -> LibraryTables:
+    """A clip a row without media, three of four to train on, with latents of the encoders 'eyes' and 'words'."""
+    made = LibraryTables.create(folder)
+    clips = [
+        Clip(
+            id=f"c{i:03d}",
+            source=f"v{i:03d}.mp4",
+            has_video=True,
+            texts=(Text(f"text {i}"),),
+            group=f"g{i}",
+            split=("train", "train", "train", "val")[i % 4],
+        )
+        for i in range(len(video))
+    ]
+    put_latents(made, clips, {"eyes": ("video", video), "words": ("text", text)})
+    return LibraryTables.open(folder)
 
 
 def library(folder: Path, n: int = 200) -> LibraryTables:

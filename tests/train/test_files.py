@@ -11,9 +11,8 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.train import files
-from seehear.train.config import RunFolder
+from seehear.train.config import RunFolder, RunLog, read_metrics
 from seehear.train.files import Checkpoints, Counters, read_tensors, save_model, write_tensors
-from seehear.train.log import RunLog, read_metrics
 from tests.toy import Toy
 
 

@@ -15,8 +15,7 @@ import pytest
 from seehear.inputs.latents import LatentData
 from seehear.library.tables import Text
 from seehear.nn.transformer import Size
-from seehear.runs.config import recipe, recipes
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs, recipe, recipes
 from seehear.runs.run import train_on, train_run
 from tests.inputs.raw_library import PLAIN, clip, library
 from tests.library.makers import film

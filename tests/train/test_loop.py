@@ -16,9 +16,8 @@ import torch
 
 from seehear.errors import SeehearError
 from seehear.progress import Interrupted
-from seehear.train.config import RunFolder
+from seehear.train.config import RunFolder, read_metrics
 from seehear.train.files import Checkpoints
-from seehear.train.log import read_metrics
 from seehear.train.loop import OptimConfig, TrainConfig, fit
 from tests.faults.outcome import Command
 from tests.methods_under_test import EACH, METHODS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seehear.runs import run
-from seehear.runs.data import LatentInputs
+from seehear.runs.config import LatentInputs
 from seehear.train import files
 from seehear.train.files import has_model, save_model
 from tests.faults.outcome import Command

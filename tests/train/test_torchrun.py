@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,9 +14,9 @@ import pytest
 import torch
 
 from seehear.cli import main
-from seehear.library.tables import Clip, LibraryTables, Source, Text, Vectors, content_key
+from seehear.train.config import read_metrics
 from seehear.train.files import Checkpoints, read_tensors
-from seehear.train.log import read_metrics
+from tests.studies.worlds import films_with_texts
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = ["fusemix", "--method.dim", "8", "--train.batch-size", "16", "--train.device", "cpu", "--train.evaluations"]
@@ -28,23 +27,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """Eighty clips with a film and a text each, and latents of both."""
-    made = LibraryTables.create(tmp_path_factory.mktemp("library") / "lib")
-    splits = ("train", "train", "train", "val")
-    clips = [
-        Clip(id=f"{n:02d}", source=f"{n}.mp4", has_video=True, texts=(Text(f"text {n}"),), split=splits[n % 4])
-        for n in range(80)
-    ]
-    made.put_clips(clips)
-    made.put_sources([Source(source=c.source, size=1, mtime_ns=1, fingerprint=c.source) for c in clips])
-    rng, sources = np.random.default_rng(0), made.sources()
+    rng = np.random.default_rng(0)
     hidden = rng.standard_normal((80, 8))
-    for name, m, width in (("eyes", "video", 20), ("words", "text", 16)):
-        vectors = hidden @ rng.standard_normal((8, width)) + rng.standard_normal((80, width))
-        made.set_about(f"encoder:{name}", json.dumps({"modality": m, "width": width, "fingerprint": "f" * 16}))
-        contents = [content_key(c, m, 0, sources) for c in clips]
-        rows = Vectors([c.id for c in clips], np.zeros(80, np.int32), [m] * 80, vectors, ["f" * 16] * 80, contents)
-        made.vectors("latents", name, width).append(rows)
-    return made.uri
+    video, text = (hidden @ rng.standard_normal((8, w)) + rng.standard_normal((80, w)) for w in (20, 16))
+    return films_with_texts(tmp_path_factory.mktemp("library") / "lib", video, text).uri
 
 
 def torchrun(library: str, folder: Path, *options: str) -> subprocess.Popen[str]:
