@@ -99,45 +99,25 @@ def build_index(
     made: time that decides which index is the newest; now by default.
     metadata: schema metadata of a new table.
     """
+    modalities = tuple(modalities or space.encoders)
     with writing(library.uri, "vectors"):  # all indexes share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
             library.drop(table_name("vectors", name))
-        library.vectors("vectors", name, space.dim, metadata)
-        return _build(library, space, name, model, tuple(modalities or space.encoders), frames, made, approximate_from)
-
-
-def _build(
-    library: LibraryTables,
-    space: Indexer,
-    name: str,
-    model: str,
-    modalities: tuple[Modality, ...],
-    frames: bool,
-    made: str,
-    approximate_from: int,
-) -> IndexReport:
-    table = library.vectors("vectors", name)
-    read = versions(library)
-    wanted = _wanted(library, space, modalities, frames)
-    added, kept, removed = _update_rows(library, space, name, wanted, frames)
-    texts = update_fulltext(library)
-    index_clips(library)
-    now = datetime.now(UTC).isoformat()
-    about = {
-        "made": made or now,
-        "changed": now,
-        "maker": space.fingerprint,
-        "model": model,
-        "modalities": list(modalities),
-        "dim": space.dim,
-        "read": read,
-    }
-    before = indexes(library).get(name, {})
-    if before.get("maker") == space.fingerprint and "background" in before:
-        about["background"] = before["background"]  # other processes search by it until the next calibration
-    recall, probes = build_approximate(library, name) if len(table) >= approximate_from else (None, 0)
-    set_index(library, name, about | {"recall": recall, "probes": probes})
-    return IndexReport(name, added, kept, removed, len(table), texts, recall)
+        table = library.vectors("vectors", name, space.dim, metadata)
+        # Before the rows are read: what changes meanwhile leaves the index behind, and never unnoticed.
+        read = versions(library)
+        added, kept, removed = _update_rows(library, space, name, _wanted(library, space, modalities, frames), frames)
+        texts = update_fulltext(library)
+        index_clips(library)
+        now = datetime.now(UTC).isoformat()
+        about: dict[str, Any] = {"made": made or now, "changed": now, "maker": space.fingerprint, "model": model}
+        about |= {"modalities": list(modalities), "dim": space.dim, "read": read}
+        before = indexes(library).get(name, {})
+        if before.get("maker") == space.fingerprint and "background" in before:
+            about["background"] = before["background"]  # other processes search by it until the next calibration
+        recall, probes = build_approximate(library, name) if len(table) >= approximate_from else (None, 0)
+        set_index(library, name, about | {"recall": recall, "probes": probes})
+        return IndexReport(name, added, kept, removed, len(table), texts, recall)
 
 
 def _update_rows(
