@@ -76,6 +76,7 @@ class _Diagnosis:
 def diagnose(library: str = "", *, device: str = "auto") -> _Diagnosis:
     """Checks of versions, devices and extras, trials of decoding, a library and training steps, and checks of a library
     if one is named."""
+    # The trials decode, write and train, and would report progress of their own.
     with hushed():
         free, here = (shutil.disk_usage(folder).free / 1e9 for folder in (tempfile.gettempdir(), "."))
         said = f"{free:.0f} GB free for temporary files, {here:.0f} GB here"

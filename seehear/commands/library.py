@@ -121,6 +121,7 @@ class Info:
             numbers = {"tables": {s.table: s.rows for s in tables}, "gone": {s.table: s.run for s in tables if s.gone}}
             show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
             return
+        # The first two lines describe the library, the others the run of `prepare` that a report is made for.
         print("\n".join(str(summary).splitlines()[:2]))
         for s in tables:
             gone = f" of the deleted run {s.run}: seehear drop {self.library} {s.table}" if s.gone else ""
@@ -155,6 +156,7 @@ class Drop:
     def run(self) -> None:
         library = LibraryTables.open(self.library)
         for table in self.tables:
+            # Only tables of vectors have a name here: clips and media cannot be dropped.
             if table not in (tables := _names(library)):
                 raise unknown("table", table, tables)
             with writing(library.uri):

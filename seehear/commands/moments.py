@@ -45,6 +45,7 @@ class Open:
     """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
     browser: bool = True
     """Open the page in the browser; otherwise only print its address."""
+    # Port 0 is any free one: pages of several folders can be open at once.
     config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
 
     def run(self) -> None:
@@ -82,6 +83,7 @@ class Open:
         with serving(uri, self.config, work.standing, work.changed.set) as address:
             self._show(f"{self.folder} can be searched at", address)
             say(f"library: {uri}  (Ctrl-C stops; the next call resumes)")
+            # The watch begins before the first reading, so that no file added meanwhile is missed.
             with watched(self.folder, work.changed, skip=uri), work.told():
                 work.follow()
 
@@ -164,6 +166,7 @@ class Find(QueryOptions):
             raise SeehearError(
                 f"words find nothing before speech and text are read, which is not done {_WAIT}"
             ) from error
+        # While the folder is being indexed something is missing in every index: one line says so instead.
         behind = behind_lines(library, [index.name for index in searcher.indexes]) if done else []
         self._show(uri, answer, done=done, behind=behind)
 

@@ -23,6 +23,7 @@ from seehear.library.locking import Server, server_of
 from seehear.library.records import unprintable
 from seehear.search.answer import Answer, Moment
 
+# One option for a boolean, the one that changes its default (--json, --no-html), instead of tyro's pair of two.
 _CONFIG = (tyro.conf.FlagCreatePairsOff,)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _RULE = re.compile(r"^[─-]+$", re.MULTILINE)
@@ -36,6 +37,7 @@ def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
     """An instance of the dataclass. Any mistake is a `SeehearError`; --help prints and exits with status 0."""
     box = io.StringIO()
     try:
+        # tyro prints its errors as a box of many lines: they are kept for `_mistake`, which makes one line of them.
         with redirect_stderr(box):
             parsed = tyro.cli(command, args=list(words), prog=prog, config=_CONFIG)
     except SystemExit as stopped:
@@ -43,6 +45,7 @@ def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
             raise
         raise _mistake(command, words, prog, box.getvalue()) from None
     # --resume is left out: the line is kept with a run, and starts it anew elsewhere.
+    # By `object`, since the dataclass is frozen, and not as a field, which would be an option.
     object.__setattr__(parsed, _WORDS, shlex.join([*prog.split(), *(word for word in words if word != "--resume")]))
     return parsed
 
@@ -95,6 +98,7 @@ def show(result: Any, *, as_json: bool) -> None:
         plain = result.plain()
     else:
         plain = asdict(result) if is_dataclass(result) and not isinstance(result, type) else result
+    # Letters stay readable; those that the output's encoding lacks are escaped by the stream (`cli.main`).
     print(json.dumps(plain, ensure_ascii=False, indent=1))
 
 
@@ -139,6 +143,7 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
 
 
 def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    # SEEHEAR_TOKEN is not sent to a server that asks for none.
     headers = {"authorization": f"Bearer {token}"} if server.token else {}
     data = None if body is None else json.dumps(body).encode()
     request = Request(server.address + path, data, headers | {"content-type": "application/json"})

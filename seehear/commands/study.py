@@ -34,6 +34,7 @@ class _Study:
     library: Positional[str]
     out: Path
     """Folder of the study; finished measurements there are not repeated."""
+    # Each study declares its own type, from which tyro reads the options.
     options: Any
     details: bool = False
     """Print all tables of the report."""

@@ -28,6 +28,7 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
     came_KT = np.zeros((steps, seconds), dtype=np.int64)
     for k in range(steps):
         here_T = np.full(seconds, -np.inf)
+        # Background costs nothing: the first step may come at any second.
         before_T = best_T[:-1] if k else np.zeros(seconds - 1)
         here_T[1:] = before_T + scores_TK[1:, k]
         here_T[0] = scores_TK[0, k] if k == 0 else -np.inf

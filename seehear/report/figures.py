@@ -16,6 +16,7 @@ from markupsafe import Markup
 from seehear.report.page import part
 
 _FIGURES = "figures.html"
+# Heights differ, so that marks of equal value do not hide each other.
 _LEVEL = {"frozen": "22%", "run": "50%", "closed": "78%", "published": "50%", "chance": "50%"}
 _PLOT = 150  # pixels of a curve or a histogram
 
@@ -46,6 +47,7 @@ def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Ma
     """A row for each line: name, marks with intervals on an axis from 0 to `most`, number."""
 
     def at(value: float) -> str:
+        # Clamped: a mark beyond the axis stays in the drawing.
         return f"{100 * min(max(value / most, 0.0), 1.0):.2f}%"
 
     shown = []

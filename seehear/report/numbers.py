@@ -273,6 +273,7 @@ def _confusions(result: TaskResult) -> dict[str, Any]:
     classes = sorted({name for pair in count for name in pair})
     total = Counter(result.truth.tolist())
     if len(classes) > _LARGEST:
+        # By falling count, equal counts by name: the same page every time.
         wrong = sorted((-n, pair) for pair, n in count.items() if pair[0] != pair[1])
         worst = sorted(total, key=lambda name: (count[name, name] / total[name], name))
         labels = [(name, f"{total[name]:,}", percent(count[name, name] / total[name])) for name in worst]

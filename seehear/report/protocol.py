@@ -119,6 +119,7 @@ def _charts(report: EvaluationReport, published: Sequence[PublishedNumber]) -> I
             theirs = sorted((row for row in published if name in row.values), key=lambda row: -row.values[name])
             lines = [_measured(r, metric) for r in own]
             for row in theirs:
+                # Papers print per cent.
                 value = row.values[name] / 100
                 mark = Mark("published", value, says=f"published {percent(value)}")
                 lines.append(PlotLine(row.method, [mark], percent(value), row.note))
