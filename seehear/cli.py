@@ -59,6 +59,7 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
             traceback.print_exc()
         print(f"seehear: {error}", file=sys.stderr)
         return 2
+    # Of commands without work to save: those that save first raise `Interrupted`.
     except KeyboardInterrupt:
         print("seehear: interrupted: run the same command again to continue", file=sys.stderr)
         return 130

@@ -148,6 +148,7 @@ def _decodes() -> str:
     from seehear.media.files import AudioSpec, VideoSpec, read_window
 
     window = read_window(_FILM, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec(rate=16_000))
+    # `not ... > 0` also refuses NaN.
     if window.frames is None or window.waveform is None or not np.abs(window.waveform).max() > 0:
         raise SeehearError(f"{_FILM.name} gave no pictures, or no sound")
     frames, samples = window.frames.shape, len(window.waveform)
@@ -196,6 +197,7 @@ def _media() -> tuple[Any, Any]:
     from seehear.methods.vatt import VATT, VATTConfig
     from seehear.nn.transformer import Size
 
+    # As small as it goes: the trial is of the machine, not of the method.
     size = Size(layers=1, width=16, hidden=32, heads=2)
     small: dict[str, Any] = {"video": size, "audio": size, "frames": (4, 16, 16), "patch": (2, 8, 8), "samples": 1600}
     config = VATTConfig(modalities=("video", "audio"), rate=1600, sound_patch=80, dim=16, **small)

@@ -80,6 +80,7 @@ def read_json(path: str | os.PathLike[str], advice: str) -> dict[str, Any]:
     return content
 
 
+# Errors of the system that a user can mend; any other keeps its traceback.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 _NO_MEMORY = re.compile(r"(not enough|out of|cannot allocate|can't allocate) memory", re.IGNORECASE)
 

@@ -145,6 +145,7 @@ class StatusLine:
     def note(self, message: str) -> None:
         """Writes a line that stays."""
         if not self._quiet:
+            # Otherwise the note would stand behind the line.
             self.end()
             print(message, file=sys.stderr, flush=True)
 

@@ -145,6 +145,7 @@ class Generate:
     library: str | None = None
     """Library, if not the one of the training."""
     options: Annotated[GenerateOptions, Flat] = field(default_factory=GenerateOptions)
+    # With the prefix --painter: `steps`, `size` and `seed` are options of painting, too.
     painter: PainterOptions = field(default_factory=PainterOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""

@@ -254,6 +254,7 @@ class Transcribe:
             name = self.library.rstrip("/").rpartition("/")[2]
             folder = Path(self.export[1] if len(self.export) > 1 else f"{name}-srt")
             files = write_subtitles(library, folder)
+            # With --json, standard output is JSON and nothing else.
             if not self.json:
                 print(f"{counted(files, 'subtitle file')} in {folder}")
         show(report, as_json=self.json)
@@ -319,5 +320,6 @@ def _runs(library: LibraryTables) -> dict[str, tuple[str, str]]:
     for key, value in library.about().items():
         for prefix, kind in _KINDS.items():
             if key.startswith(prefix):
+                # Towers of a run name it; other encoders have no model of their own.
                 found[table_name(kind, key.removeprefix(prefix))] = key, str(json.loads(value).get("model", ""))
     return found

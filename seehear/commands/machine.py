@@ -129,6 +129,7 @@ def _fish(context: _Context, contexts: Iterable[_Context]) -> list[str]:
     if words:
         # fish tries all rules and has no first match: the plain context has to exclude the words of the others.
         seen += f"; and {'' if context.after else 'not '}__fish_seen_subcommand_from {' '.join(words)}"
+    # fish adds the hyphens of a long option itself.
     lines = [f"complete -c seehear -n '{seen}' -l {option[2:]}" for option in context.options]
     return lines + ([f"complete -c seehear -n '{seen}' -a '{' '.join(context.names)}'"] if context.names else [])
 

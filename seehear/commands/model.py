@@ -111,7 +111,9 @@ def _next_commands(library: LibraryTables, folder: Path) -> str:
     has = ["array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities]
     # One modality is ranked by another: clips with a single one are of no use to `evaluate`.
     pairs = " OR ".join(f"({one} AND {other})" for one, other in combinations(has, 2))
+    # Quoted: the line is there to be pasted into a shell.
     index = shlex.join(["seehear", "index", library.uri, str(folder)])
+    # Two at least: in a gallery of one clip every query is right.
     if pairs and library.table("clips").count_rows(f"split = 'test' AND ({pairs})") >= 2:
         return f"{shlex.join(['seehear', 'evaluate', str(folder)])}; {index}"
     return f"{index} (evaluate needs two clips of the split test with two modalities of the run)"

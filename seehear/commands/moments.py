@@ -146,12 +146,15 @@ class Find(QueryOptions):
         from seehear.search.moments import NothingToCompare
 
         if not self.library and not Path(uri).is_dir():
+            # The user has not chosen this place, and will look for it.
             say(f"library: {uri}")
+        # The cache folder of a new user does not exist yet.
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
         # Created: the time may have ended before there was a whole library.
         library = LibraryTables.create(uri)
+        # An error and no empty answer, which would read as if the folder had been searched.
         if done and not library.count_clips():
             files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' lists the reasons"
             raise SeehearError(f"nothing to search in {self.folder}: {files} cannot be read; {why}")
@@ -161,6 +164,7 @@ class Find(QueryOptions):
         try:
             answer = self.answer(searcher, self.words)
         except NothingToCompare as error:
+            # Its advice is to read the folder, which is under way until all is done.
             if done:
                 raise
             raise SeehearError(

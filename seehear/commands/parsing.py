@@ -40,6 +40,7 @@ def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
         # tyro prints its errors as a box of many lines: they are kept for `_mistake`, which makes one line of them.
         with redirect_stderr(box):
             parsed = tyro.cli(command, args=list(words), prog=prog, config=_CONFIG)
+    # tyro ends the program: with status 0 after --help, another after a mistake.
     except SystemExit as stopped:
         if not stopped.code:
             raise
@@ -56,6 +57,7 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
     options = option_names(command)
     # Words after '--' are no options.
     for word in takewhile(lambda word: word != "--", words):
+        # tyro takes underscores in place of hyphens.
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in options:
             return unknown(f"option of '{prog}'", option, options, listed="--help lists them")
@@ -67,6 +69,7 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
         names = [f.name for f in fields(command) if f.default is MISSING and f.default_factory is MISSING]
         required = (n.upper() if positional in get_args(hints[n]) else f"--{n.replace('_', '-')}" for n in names)
         message = f"{prog} needs {', '.join(required)}"
+    # tyro calls words that are too many options as well.
     left = message.removeprefix("Unrecognized options: ")
     if left != message and not left.startswith("-"):
         message = f"'{left}' is one argument too many: several words, or a path with spaces, go in quotes"
@@ -133,6 +136,7 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
     try:
         found = _ask(server, token, "api/search", query)
         status, progress = _ask(server, token, "api/status"), _ask(server, token, "api/progress")
+        # Only of indexes that were searched: others do not change this answer.
         behind = tuple(run["behind"] for run in status["runs"] if run["together"])
         hits = [_moment(hit) for hit in found["hits"]]
         answer = Answer(found["query"], hits, found["indexed"], found["clips"])

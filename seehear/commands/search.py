@@ -270,6 +270,7 @@ class Serve:
 
             serve(self.library, self.config, ready=self._ready)
         except KeyboardInterrupt:
+            # Ctrl-C is the usual end of a server: one line, no traceback.
             raise Interrupted("stopped") from None
 
     def _ready(self, address: str) -> None:

@@ -38,6 +38,7 @@ class _Study:
     options: Any
     details: bool = False
     """Print all tables of the report."""
+    # Without annotations these two are no fields, and so no options.
     kind = ""
     then = "train {library}"
     """Next command."""

@@ -82,6 +82,7 @@ def finetune(
     inputs = InputSpec(raw=raw, windows=settings.windows, crops=settings.crops)
     training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
     facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
+    # Before the test: whatever happens there, the trained classifier is saved.
     save_model(folder / "model", made, facts, card=_card(made, label, result))
     if tested is None:
         return None

@@ -71,6 +71,7 @@ class PainterOptions:
         return PainterConfig(
             width=width,
             size=self.size,
+            # N pictures less their mean span N - 1 dimensions at most.
             components=min(self.components, pictures - 1, 3 * self.size**2),
             hidden=self.hidden,
             blocks=self.blocks,

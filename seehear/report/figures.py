@@ -52,6 +52,7 @@ def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Ma
 
     shown = []
     for line in lines:
+        # A model may lack a measure, and NaN has no place on the axis.
         known = [m for m in line.marks if math.isfinite(m.value)]
         marks = [
             {
@@ -64,6 +65,7 @@ def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Ma
             # The first mark is drawn last, on top.
             for m in reversed(known)
         ]
+        # For screen readers, to which the marks say nothing.
         spoken = "; ".join(m.says or f"{m.kind} {100 * m.value:.1f} %" for m in known)
         shown.append(vars(line) | {"spoken": spoken, "marks": marks})
     grid = [(f"{100 * g:g}%", f"{100 * most * g:g}{'%' if g == 1.0 else ''}") for g in (0.0, 0.25, 0.5, 0.75, 1.0)]
@@ -118,5 +120,6 @@ def curve(
     near = [p for p, a in zip(at, x, strict=True) if a == marked]
     ring = (f"{near[0][0]:.2f}%", f"{near[0][1]:.2f}%") if near else None
     ends = (f"{min(x):,.0f}", "step", f"{max(x):,.0f}")
+    # For screen readers, in place of the line.
     spoken = f"{label}: from {show(y[0])} to {show(y[-1])}, least {show(low)}, greatest {show(high)}"
     return part(_FIGURES, "curve", points, ring, (show(high), show(low)), ends, _PLOT, spoken)

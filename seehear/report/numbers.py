@@ -88,6 +88,7 @@ def retrieval_section(report: EvaluationReport, own: Sequence[str], *, training:
         verdict=_verdict([one for one in compared.values() if one is not None]),
         key=_key(rows),
         chart=_chart(pairs, _DECIDED),
+        # Where all rows are pairs, this would be the chart above once more.
         more=[("It is among the first ten (R@10)", _chart(rows, _DECIDED))] * (len(rows) > len(pairs))
         + [("The right answer comes first (R@1)", _chart(rows, "R@1"))],
         numbers=_table(rows, compared),
@@ -247,6 +248,7 @@ def _similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     # Evenly spaced and not drawn at random: the page is the same every time.
     if len(shared) > _MOST:
         shared = shared[np.linspace(0, len(shared) - 1, _MOST).astype(int)]
+    # Owners ascend, one row each, so that a search finds their rows.
     a, b = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
     scores = a @ b.T
     return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]

@@ -57,6 +57,7 @@ def templates() -> Environment:
         loader=FileSystemLoader(_FOLDER),
         extensions=[_Tight],
         autoescape=True,
+        # Of every value: Jinja prints None as a word.
         finalize=_clean,
         # A misspelled name fails in the tests instead of being empty on the page.
         undefined=StrictUndefined,

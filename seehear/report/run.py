@@ -164,6 +164,7 @@ def open_evaluated(
     except SeehearError as error:
         return None, report.models()[:1], [*report.warnings, f"only the numbers could be shown: {error}"]
     warnings = []
+    # A report that names no revision cannot be compared, and gets no warning.
     if report.about.get("model_revision", space.fingerprint) != space.fingerprint:
         warnings.append("the model is not the one that was evaluated: evaluate again")
     if report.about.get("dataset_revision", "") != data_revision(data):

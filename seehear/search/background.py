@@ -192,6 +192,7 @@ class OpenIndex:
         rows_NE = self.vectors_NE[self.rows(kind)]
         if (modality, kind) not in self._likeness:
             own_NE = self.vectors_NE[self.rows(_KIND_OF[modality])]
+            # Evenly spaced, so that the same library gives the same calibration.
             self._likeness[modality, kind] = fit_likeness(rows_NE, own_NE[:: max(1, -(-len(own_NE) // _BANK))])
         return evidence(like_heights(np.vecdot(rows_NE, query_E), self._likeness[modality, kind]), LIKENESS)
 

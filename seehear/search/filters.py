@@ -101,6 +101,7 @@ class Allowed:
     def _read(self, where: str) -> set[str]:
         try:
             rows = self._library.table("clips").search().where(where).select(["id"]).limit(None).to_arrow()
+        # LanceDB refuses a condition by any of these.
         except (RuntimeError, ValueError, OSError) as error:
             problem = str(error).splitlines()[0]
             raise SeehearError(f"cannot filter by {self._where!r}: {problem}") from error

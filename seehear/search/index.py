@@ -101,6 +101,7 @@ def build_index(
     """
     with writing(library.uri, "vectors"):  # all indexes share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
+            # A table holds vectors of one width.
             library.drop(table_name("vectors", name))
         library.vectors("vectors", name, space.dim, metadata)
         return _build(library, space, name, model, tuple(modalities or space.encoders), frames, made, approximate_from)
@@ -117,6 +118,7 @@ def _build(
     approximate_from: int,
 ) -> IndexReport:
     table = library.vectors("vectors", name)
+    # Before the clips are read: a change meanwhile leaves the index behind, where it is noticed.
     read = versions(library)
     wanted = _wanted(library, space, modalities, frames)
     added, kept, removed = _update_rows(library, space, name, wanted, frames)
@@ -136,6 +138,7 @@ def _build(
     if before.get("maker") == space.fingerprint and "background" in before:
         about["background"] = before["background"]  # other processes search by it until the next calibration
     recall, probes = build_approximate(library, name) if len(table) >= approximate_from else (None, 0)
+    # Last: a new index is found by this entry, once all of its rows are there.
     set_index(library, name, about | {"recall": recall, "probes": probes})
     return IndexReport(name, added, kept, removed, len(table), texts, recall)
 
@@ -239,6 +242,7 @@ def _wanted(
                     tables[name, item] = tables.get((name, item), 0) + 1
                     wanted[name, item, modality] = space.fingerprint, made[1]
         for (name, item), count in tables.items():
+            # The model takes the latents of all its encoders side by side, so none may be missing.
             if count < len(infos):
                 del wanted[name, item, modality]
     for clip, modality in {(clip, modality) for clip, item, modality in wanted if is_frame(modality, item)}:
@@ -286,6 +290,7 @@ def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
     codes = index.IvfSq if table.width % 8 else partial(index.IvfRq, num_bits=4)
     raw.create_index("vector", config=codes(distance_type="dot", **lists), replace=True)
     raw.create_index("id", config=index.BTree(), replace=True)  # rows of one clip, and of the few that pass a filter
+    # A fixed sample: measuring the same index again gives the same recall.
     offsets = np.random.default_rng(0).choice(rows, min(_CHECKED, rows), replace=False)
     queries_QE = vectors_at(raw, offsets)
     truth = _nearest_by_scan(table, queries_QE, 10)
@@ -326,4 +331,5 @@ def nearest_approximate(
     if where:
         search = search.where(where, prefilter=True)
     rows = search.select(["id", "item", "modality", "_distance"]).limit(k).to_arrow().to_pylist()
+    # Lance's distance is 1 less the inner product.
     return [(r["id"], r["item"], r["modality"], 1.0 - r["_distance"]) for r in rows]
