@@ -22,7 +22,7 @@ from numpy.lib import format as npy
 _LARGE = 2**28
 # Largest size of larger arrays, in sizes of their file
 _MOST = 100
-# Version 3 is for names of fields beyond Latin-1, and so for records, which are refused.
+# Version 3 is for names of fields beyond Latin-1, and arrays of numbers or text have no fields.
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 

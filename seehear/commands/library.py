@@ -121,7 +121,7 @@ class Info:
             numbers = {"tables": {s.table: s.rows for s in tables}, "gone": {s.table: s.run for s in tables if s.gone}}
             show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
             return
-        # The first two lines describe the library, the others the run of `prepare` that a report is made for.
+        # The third line is of a run of `prepare`; what was set aside is listed in full below.
         print("\n".join(str(summary).splitlines()[:2]))
         for s in tables:
             gone = f" of the deleted run {s.run}: seehear drop {self.library} {s.table}" if s.gone else ""

@@ -313,6 +313,7 @@ class Mcp:
 def _place(path: str, hit: Any) -> str:
     if not path:
         return "(text)"
+    # A picture has no times: both are 0.
     return path if hit.start == hit.end == 0 else f"{path} {hit.start:.1f}-{hit.end:.1f} s"
 
 

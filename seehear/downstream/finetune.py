@@ -73,6 +73,7 @@ def finetune(
         config=settings.train,
         optim=settings.optim,
         folder=replace(opened, settings=_noted(model, library, label, settings, raw)),
+        # Audio-MAE keeps the weights that are best on the test set: here validation clips choose.
         validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
     )
     # Only one process evaluates and writes.

@@ -111,6 +111,7 @@ def _chart(rows: Sequence[_NumbersRow], metric: str, label: str = "") -> Markup:
     lines = []
     for row in rows:
         value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
+        # Of few recordings the interval is too narrow, so the number of queries stands beside it.
         few = row.run.counts.get("groups", FEW_GROUPS) < FEW_GROUPS
         note = counted(row.run.counts["queries"], "query") if few else ""
         lines.append(PlotLine(direction(row.run.task), row.marks(metric), value, note))
