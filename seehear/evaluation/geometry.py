@@ -63,6 +63,7 @@ def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g
     block = max(1, _BLOCK // num_g)
     for at in range(0, len(query_QE), block):
         scores = query_QE[at : at + block] @ gallery_GE.T
+        # A partition: which items are among the first k counts, not their order.
         times_G += np.bincount(np.argpartition(-scores, k - 1, axis=1)[:, :k].ravel(), minlength=num_g)
     away = times_G - times_G.mean()
     # All equally popular: the deviation is 0, and the skewness undefined.

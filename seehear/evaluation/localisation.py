@@ -74,6 +74,7 @@ def chance(truth_TK: Bool[np.ndarray, "t k"]) -> float:
     def log_choose(n: np.ndarray | int, k: np.ndarray | int) -> np.ndarray:
         n, k = np.broadcast_arrays(np.asarray(n, float), np.asarray(k, float))
         fits = (k >= 0) & (k <= n)
+        # Before `gammaln`, which has poles where the choice does not fit.
         n, k = np.where(fits, n, 0), np.where(fits, k, 0)
         # In logarithms: the binomials of a video of minutes overflow float64.
         return np.where(fits, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)

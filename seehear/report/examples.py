@@ -140,6 +140,7 @@ def _shown(
     item: _GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
 ) -> dict[str, Any]:
     clip = clips[item.clip]
+    # The library may have lost texts since the evaluation.
     single = item.modality == "text" and item.number < len(clip.texts)
     said = clip.texts[item.number].text if single else " / ".join(t.text for t in clip.texts)
     said = said if len(said) <= _LETTERS else f"{said[:_LETTERS].rstrip()}\N{HORIZONTAL ELLIPSIS}"

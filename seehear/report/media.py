@@ -27,6 +27,7 @@ SECONDS = 4.0
 """Length of a sound in seconds, from the start of its clip."""
 _LARGEST = (256, 192)  # pixels, width and height
 _QUALITY = 72
+# 4 seconds are 16 kB.
 _RATE, _BITS = 24_000, 32_000
 _TIME_LIMIT = 60.0
 _KINDS = {"video": "image/jpeg", "audio": "audio/mpeg"}

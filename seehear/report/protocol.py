@@ -98,6 +98,7 @@ def published_section(found: ProtocolReport) -> Markup:
     noted = any(row.note for row in published)
     rows = []
     for row in published:
+        # A bare number is one of arXiv; a repository has a slash in its name.
         source = row.source if "/" in row.source else f"arXiv {row.source}"
         numbers = [f"{row.values[n]:g}" if n in row.values else "" for n in names]
         rows.append([row.method, f"{source}, {row.tag}", *([row.note] if noted else []), *numbers])

@@ -213,6 +213,7 @@ class OpenIndex:
         mean_E = self._mean(kind)
         own_KE = unit(own_KE - mean_E)
         # Computed from the rows as they are: centred rows of a large library would take its memory once more.
+        # Never below 0, where rounding can take a row that lies at the mean.
         length_N = np.sqrt(np.maximum(1e-9, 1 - 2 * (vectors_NE @ mean_E) + mean_E @ mean_E))
         near_N = np.full(len(clips_N), -np.inf, np.float32)
         for own_E in own_KE:

@@ -57,6 +57,7 @@ class Filters:
             text = f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
             parts.append(f"contains(meta, {quote(text)})")
         if self.where:
+            # In brackets: an OR in it must not undo the other conditions.
             parts.append(f"({self.where})")
         return " AND ".join(parts) or None
 
@@ -67,6 +68,7 @@ def _matches(column: str, pattern: str) -> str:
         return f"{column} = {quote(pattern)}"  # the index over the column answers this, and no regular expression
     # A regular expression for the whole text: LIKE has other wildcards, and "%" and "_" occur in names.
     glob = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
+    # `(?s)`: '.' also stands for a line break, which the name of a file may hold.
     return f"regexp_like({column}, {quote(f'(?s)^{glob}$')})"
 
 
