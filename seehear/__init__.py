@@ -29,4 +29,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    # Before their first use the public names are not among the globals.
     return sorted([*globals(), *__all__])

@@ -50,6 +50,7 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
             print(f"seehear {version('seehear')}")
             return 0
         _run(words)
+    # Before `SeehearError`, of which it is a kind.
     except Interrupted as stopped:
         print(f"seehear: {stopped}", file=sys.stderr)
         return 130
@@ -58,6 +59,7 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
             traceback.print_exc()
         print(f"seehear: {error}", file=sys.stderr)
         return 2
+    # Of commands without work to save: those that save first raise `Interrupted`.
     except KeyboardInterrupt:
         print("seehear: interrupted: run the same command again to continue", file=sys.stderr)
         return 130
@@ -75,6 +77,7 @@ def _status(words: Sequence[str], *, verbose: bool) -> int:
 
 
 def _run(words: Sequence[str]) -> None:
+    # Imported here: the list of commands and --version need no parser.
     from seehear.commands.parsing import parse
 
     name, rest = find(words)

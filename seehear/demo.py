@@ -161,6 +161,7 @@ def _learn(library: LibraryTables, folder: Path, asked: Sequence[Question]) -> S
         except SeehearError as error:
             say(f"nothing is learnt: {error}")
             return None
+    # On every call: an existing index gets new clips only.
     index_run(library, folder, name="learnt")
     return score("heard", open_library(library), asked)
 
@@ -201,6 +202,7 @@ def score(way: str, searcher: MomentSearch, asked: Sequence[Question]) -> Score:
     can = list(filter(can_match, searcher.clips.values()))
     kinds = () if way == ANY else (way,)
     ranks = [_rank(question, searcher, kinds, filters) for question in own]
+    # A question may have several right moments: its chance is their share.
     chance = [sum(map(question.right, can)) / max(len(can), 1) for question in own]
     first, among = (_mean([rank <= depth for rank in ranks]) for depth in (1, _DEPTH))
     return Score(way, first, among, _mean(chance), len(own), len(can))
@@ -217,6 +219,7 @@ def _rank(question: Question, searcher: MomentSearch, kinds: Sequence[str], filt
     except SeehearError:
         # No index compares words in this way.
         return np.inf
+    # Ranks beyond the third are not told apart, as no score asks for them.
     return next((n for n, hit in enumerate(hits, start=1) if question.right(hit)), np.inf)
 
 

@@ -27,8 +27,10 @@ def start() -> None:
     """Joins the process group that torchrun describes, if there is one."""
     # Set by torchrun.
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
+        # Gloo for machines without a card: NCCL knows CUDA only.
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         if torch.cuda.is_available():
+            # One card a process: NCCL refuses two ranks on the same card.
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
 
@@ -104,6 +106,7 @@ def gather_tree(tree: Tree, *, total: int | None = None) -> Tree:
     if isinstance(tree, Tensor):
         return gather(tree, total=total)  # type: ignore[return-value]
     if isinstance(tree, dict):
+        # Sorted: all ranks must call their collectives in the same order, however their dicts were filled.
         return {k: gather_tree(v, total=total) for k, v in sorted(tree.items())}  # type: ignore[return-value]
     if is_dataclass(tree) and not isinstance(tree, type):
         return replace(tree, **{f.name: gather_tree(getattr(tree, f.name), total=total) for f in fields(tree)})
@@ -143,6 +146,7 @@ def is_lost(error: BaseException) -> bool:
 def broadcast_module(module: torch.nn.Module) -> None:
     """Parameters and buffers of rank 0 to every rank."""
     if world_size() > 1:
+        # The state dict and not `parameters()`: it has the buffers too, in the same order on every rank.
         for tensor in module.state_dict().values():
             dist.broadcast(tensor, src=0)
 
@@ -164,8 +168,10 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     # One flat message per dtype: many small ones would cost their latency each.
     for same in by_dtype.values():
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in same]
+        # One dtype each, as `cat` would promote mixed ones.
         flat = torch.cat([g.reshape(-1) for g in grads])
         dist.all_reduce(flat)
         flat /= world_size()
         for p, part in zip(same, flat.split([p.numel() for p in same]), strict=True):
+            # A copy: a view would keep the whole message in memory as long as this gradient.
             p.grad = part.view_as(p).clone() if p.grad is None else p.grad.copy_(part.view_as(p))

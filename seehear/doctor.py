@@ -76,6 +76,7 @@ class _Diagnosis:
 def diagnose(library: str = "", *, device: str = "auto") -> _Diagnosis:
     """Checks of versions, devices and extras, trials of decoding, a library and training steps, and checks of a library
     if one is named."""
+    # The trials decode, write and train, and would report progress of their own.
     with hushed():
         free, here = (shutil.disk_usage(folder).free / 1e9 for folder in (tempfile.gettempdir(), "."))
         said = f"{free:.0f} GB free for temporary files, {here:.0f} GB here"
@@ -147,6 +148,7 @@ def _decodes() -> str:
     from seehear.media.files import AudioSpec, VideoSpec, read_window
 
     window = read_window(_FILM, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec(rate=16_000))
+    # `not ... > 0` also refuses NaN.
     if window.frames is None or window.waveform is None or not np.abs(window.waveform).max() > 0:
         raise SeehearError(f"{_FILM.name} gave no pictures, or no sound")
     frames, samples = window.frames.shape, len(window.waveform)
@@ -195,6 +197,7 @@ def _media() -> tuple[Any, Any]:
     from seehear.methods.vatt import VATT, VATTConfig
     from seehear.nn.transformer import Size
 
+    # As small as it goes: the trial is of the machine, not of the method.
     size = Size(layers=1, width=16, hidden=32, heads=2)
     small: dict[str, Any] = {"video": size, "audio": size, "frames": (4, 16, 16), "patch": (2, 8, 8), "samples": 1600}
     config = VATTConfig(modalities=("video", "audio"), rate=1600, sound_patch=80, dim=16, **small)

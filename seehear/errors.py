@@ -56,6 +56,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, listed: str = "") -> 
 
 def near(path: str | os.PathLike[str]) -> str:
     """Hint of an error about a missing path: the file beside it with nearly that name; '' without one."""
+    # Normalised: behind a trailing slash the name would be empty.
     folder, name = os.path.split(os.path.normpath(path))
     try:
         names = os.listdir(folder or ".")
@@ -79,6 +80,7 @@ def read_json(path: str | os.PathLike[str], advice: str) -> dict[str, Any]:
     return content
 
 
+# Errors of the system that a user can mend; any other keeps its traceback.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 _NO_MEMORY = re.compile(r"(not enough|out of|cannot allocate|can't allocate) memory", re.IGNORECASE)
 
@@ -87,9 +89,11 @@ def refusal(error: BaseException) -> str | None:
     """Message of an error for want of memory, of room for a write or of permission; None for any other error."""
     # PyTorch says "memory" in a RuntimeError; the database wraps errors of the system, with their number in the text.
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error))):
+        # One line: PyTorch's messages may go on with a traceback of its C++ code.
         why = str(error).partition("\n")[0]
         return f"not enough memory{f' ({why})' if why else ''}: free some, raise the limit, or ask for less at a time"
     number = error.errno if isinstance(error, OSError) else None
+    # The database is written in Rust, which reports an error of the system as '(os error 28)'.
     if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
         number = int(found[1])
     if number not in _REFUSALS:
@@ -106,6 +110,7 @@ def require(module: str, extra: str = "") -> ModuleType:
         # The package is there and lacks one of its own: installing it again would not help.
         if missing.name != module.split(".")[0]:
             raise
+        # As one argument in quotes: several shells expand square brackets.
         package = f"seehear[{extra}]" if extra else "seehear"
         raise SeehearError(f"this needs the package {module.split('.')[0]!r}: pip install '{package}'") from missing
 

@@ -110,6 +110,7 @@ class Library:
         if not name:
             return None
         folder = _home(out) if out is not None else Path("runs") / name
+        # Kept with the run, and shown by its report, as a command line is.
         command = f"Library({self.uri!r}).train({recipe!r})"
         train_run(self.tables, preset(name), folder, resume=resume, command=command, keep_best=not recipe)
         return SharedSpace.from_pretrained(folder, device=self.device)
@@ -143,6 +144,7 @@ class Library:
         """The clips as an Arrow table (`.to_pandas()`): id, source, start and end in seconds, texts, labels, split.
         `where`: an SQL condition, such as "split = 'test'"."""
         query = self.tables.table("clips").search()
+        # No limit: LanceDB's queries may stop at ten rows by default.
         return (query.where(where) if where else query).limit(None).to_arrow()
 
     def to_parquet(self, folder: Path_) -> dict[str, int]:

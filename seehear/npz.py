@@ -22,6 +22,7 @@ from numpy.lib import format as npy
 _LARGE = 2**28
 # Largest size of larger arrays, in sizes of their file
 _MOST = 100
+# Version 3 is for names of fields beyond Latin-1, and arrays of numbers or text have no fields.
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -35,6 +36,7 @@ def open_npz(path: str | Path) -> Iterator[Any]:
         for member in members:
             _header(archive, member)
     # Opened here: NumPy leaves a damaged archive open.
+    # Without pickles: reading one runs the code in it.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         yield arrays
 
@@ -50,8 +52,10 @@ def mapped(path: str | Path, name: str) -> np.ndarray | None:
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         member = archive.getinfo(f"{name}.npy")
         shape, columns_first, dtype, begin = _header(archive, member)
+        # Packed numbers cannot be mapped, and no system maps a range without bytes.
         if member.compress_type != zipfile.ZIP_STORED or 0 in shape:
             return None
+        # The local header: 30 bytes of fixed size, which end in the lengths of the name and of the extra field.
         file.seek(member.header_offset)
         local = file.read(30)
     # The lengths of the name and of the extra field, which need not be those of the directory.
@@ -72,6 +76,7 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[in
         begin = file.tell()
     if dtype.hasobject:
         raise ValueError(f"{name} holds objects, which are not read")
+    # In Python's integers: those of NumPy overflow, and a forged shape could then agree with the size.
     size, there = math.prod(shape) * dtype.itemsize, member.file_size - begin
     # Nothing in a direction takes no bytes, however many there are said to be in another.
     if size != there or min(shape, default=0) < 0 or max(shape, default=0) > member.file_size:

@@ -75,6 +75,7 @@ class Progress:
             say(f"{self.what}: {self.status()}")
 
     def status(self) -> str:
+        # Above 0: a clock may give the same time twice.
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
         going = 0 < self.done < self.total and not self.ended
@@ -87,6 +88,7 @@ class Progress:
 class _Bar(Progress):
     def __init__(self, what: str, total: int, unit: str):
         super().__init__(what, total, unit)
+        # Imported where a bar is drawn: logs, pipes and worker processes do without it.
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -114,6 +116,7 @@ def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
         # Also before the total is reached: training that stops early has no time left.
         p.ended = True
         if isinstance(p, _Bar):
+            # rich hides the cursor until its bar is stopped.
             p.bar.stop()
         elif p.done:
             say(f"{what}: {p.status()}, {clock(time.monotonic() - p.started)} in all")
@@ -124,6 +127,7 @@ class StatusLine:
 
     def __init__(self, text: Callable[[], str]):
         self.text, self._said, self._last = text, -_EVERY, ""
+        # Read at the start: the work below is hushed while this line goes on.
         self._quiet, self._terminal = _quiet, sys.stderr.isatty()
 
     def tell(self, *, now: bool = False) -> None:
@@ -141,6 +145,7 @@ class StatusLine:
     def note(self, message: str) -> None:
         """Writes a line that stays."""
         if not self._quiet:
+            # Otherwise the note would stand behind the line.
             self.end()
             print(message, file=sys.stderr, flush=True)
 
@@ -165,6 +170,7 @@ def took() -> Iterator[None]:
             busy = own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
             # macOS counts bytes, Linux KiB.
             unit = 1 if sys.platform == "darwin" else 1024
+            # The larger of the two: the kernel reports that of the largest child, not the sum of all.
             used = max(own.ru_maxrss, others.ru_maxrss) * unit / 1e6
             said = f"{clock(time.monotonic() - began)}, {clock(busy)} of processor time, {used:,.0f} MB at most"
             print(f"seehear: took {said}", file=sys.stderr)

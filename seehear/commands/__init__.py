@@ -102,7 +102,9 @@ def find(words: Sequence[str]) -> tuple[str, list[str]]:
         if (name := " ".join(words[:count])) in COMMANDS:
             return name, list(words[count:])
     if group := members(words[0]):
+        # `cli` answers the group's word alone with its usage, so there is a second word.
         raise unknown(words[0], words[1], [name.split()[1] for name in group])
+    # First words only: a slip in 'study' is answered with 'study', and then with its own list.
     raise unknown("command", words[0], {name.split()[0] for name in COMMANDS})
 
 

@@ -50,6 +50,7 @@ class _FineTune:
     """Print the report as JSON."""
 
     def run(self) -> None:
+        # Beside the pretrained run and not in it: the classifier is a run of its own.
         folder = self.out or self.run_folder.with_name(f"{self.run_folder.name}-{self.label}")
         report = fine_tune(
             Pretrained.load(self.run_folder),
@@ -59,6 +60,7 @@ class _FineTune:
             RunFolder(folder, resume=self.resume),
             command=command_line(self),
         )
+        # None without test clips, and on all processes of torchrun but the first.
         if report is not None:
             show(report, as_json=self.json)
         if distributed.rank() == 0 and not self.json:
@@ -69,6 +71,7 @@ def finetune(words: Sequence[str]) -> type[_FineTune]:
     """Command class with the options of the preset among the words, which decides all other defaults."""
     # Read before the words are parsed: the preset decides the defaults that --help shows.
     name = "base"
+    # No break at the first: of a repeated option the last one counts, for tyro too.
     for at, word in enumerate(words):
         if word.startswith("--preset="):
             name = word.removeprefix("--preset=")
@@ -142,6 +145,7 @@ class Generate:
     library: str | None = None
     """Library, if not the one of the training."""
     options: Annotated[GenerateOptions, Flat] = field(default_factory=GenerateOptions)
+    # With the prefix --painter: `steps`, `size` and `seed` are options of painting, too.
     painter: PainterOptions = field(default_factory=PainterOptions)
     device: str = "auto"
     """auto, cpu, cuda or mps."""

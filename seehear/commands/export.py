@@ -33,6 +33,7 @@ class Export:
 
     def run(self) -> None:
         if self.out.is_dir() and any(self.out.iterdir()):
+            # Files of an earlier export would stand among the new ones.
             raise SeehearError(f"{self.out} is not empty: name a new folder")
         # A library is known by its table of clips, or by an address; everything else names a model.
         if (Path(self.what) / "clips.lance").is_dir() or ("://" in self.what and not self.what.startswith(FROZEN)):
@@ -50,6 +51,7 @@ class Export:
     def _model(self) -> None:
         from seehear.space import SharedSpace
 
+        # On the CPU, where each graph is run to be compared with torch.
         about = SharedSpace.from_pretrained(self.what, device="cpu").export_onnx(self.out)
         lines = [
             f"{self.out / graph['file']}: {', '.join(graph['inputs'])} -> {graph['output']}"

@@ -121,6 +121,7 @@ class Info:
             numbers = {"tables": {s.table: s.rows for s in tables}, "gone": {s.table: s.run for s in tables if s.gone}}
             show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
             return
+        # The third line is of a run of `prepare`; what was set aside is listed in full below.
         print("\n".join(str(summary).splitlines()[:2]))
         for s in tables:
             gone = f" of the deleted run {s.run}: seehear drop {self.library} {s.table}" if s.gone else ""
@@ -155,6 +156,7 @@ class Drop:
     def run(self) -> None:
         library = LibraryTables.open(self.library)
         for table in self.tables:
+            # Only tables of vectors have a name here: clips and media cannot be dropped.
             if table not in (tables := _names(library)):
                 raise unknown("table", table, tables)
             with writing(library.uri):
@@ -252,6 +254,7 @@ class Transcribe:
             name = self.library.rstrip("/").rpartition("/")[2]
             folder = Path(self.export[1] if len(self.export) > 1 else f"{name}-srt")
             files = write_subtitles(library, folder)
+            # With --json, standard output is JSON and nothing else.
             if not self.json:
                 print(f"{counted(files, 'subtitle file')} in {folder}")
         show(report, as_json=self.json)
@@ -317,5 +320,6 @@ def _runs(library: LibraryTables) -> dict[str, tuple[str, str]]:
     for key, value in library.about().items():
         for prefix, kind in _KINDS.items():
             if key.startswith(prefix):
+                # Towers of a run name it; other encoders have no model of their own.
                 found[table_name(kind, key.removeprefix(prefix))] = key, str(json.loads(value).get("model", ""))
     return found

@@ -32,6 +32,7 @@ class Doctor:
         from seehear.doctor import diagnose
 
         found = diagnose(self.library, device=self.device)
+        # All checks are printed before the error, which is for the status of the command.
         show(found, as_json=self.json)
         if not found.works:
             wrong = [check.name for check in found.checks if check.state == "wrong"]
@@ -60,6 +61,7 @@ class Demo:
 # ----------------------------------------------------------------------------------------------------------------------
 # `completion`: a script that makes a shell complete commands, options, recipes and files.
 
+# Blanks around the line and in every pattern: a recipe matches as a word, not as a part of a file's name.
 _BASH = """\
 _seehear() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" options="" names=""
@@ -106,12 +108,14 @@ class _Context(NamedTuple):
 
 def script(shell: str) -> str:
     """Completion script of a shell. zsh reads that of bash."""
+    # Not a set: in the order of --help, and the same script from every process.
     commands = list(dict.fromkeys(name.split()[0] for name in COMMANDS))
     contexts = [context for command in commands for context in _contexts(command)]
     if shell == "fish":
         lines = [f"complete -c seehear -n __fish_use_subcommand -f -a '{' '.join(commands)}'"]
         return "\n".join([*lines, *(line for context in contexts for line in _fish(context, contexts))]) + "\n"
     cases = ""
+    # `case` takes the first pattern that fits: contexts of a recipe stand before the plain one of their command.
     for c in contexts:
         pattern = "|".join(f'" {c.command}"*" {word} "*' for word in c.after) or f'" {c.command} "*'
         cases += f"        {pattern}) options='{' '.join(c.options)}' names='{' '.join(c.names)}' ;;\n"
@@ -123,7 +127,9 @@ def _fish(context: _Context, contexts: Iterable[_Context]) -> list[str]:
     words = context.after or [word for other in contexts if other.command == context.command for word in other.after]
     seen = f"__fish_seen_subcommand_from {context.command}"
     if words:
+        # fish tries all rules and has no first match: the plain context has to exclude the words of the others.
         seen += f"; and {'' if context.after else 'not '}__fish_seen_subcommand_from {' '.join(words)}"
+    # fish adds the hyphens of a long option itself.
     lines = [f"complete -c seehear -n '{seen}' -l {option[2:]}" for option in context.options]
     return lines + ([f"complete -c seehear -n '{seen}' -a '{' '.join(context.names)}'"] if context.names else [])
 
@@ -140,6 +146,7 @@ def _contexts(command: str) -> list[_Context]:
         plain = {"--help"}
     else:
         plain = option_names(load(command, []))
+        # The empty word stands for the library, after which `train` looks for its recipe.
         options = {name: option_names(load(command, ["", name])) for name in names if command == "train"}
     # Many recipes have the same options: one context for each would make the script many times as long.
     after: dict[frozenset[str], list[str]] = {}

@@ -63,6 +63,7 @@ class _Train:
         options: Run[Any, Any] | None = getattr(self, "options", None)  # added by `train` where a recipe is named
         name = self.recipe
         if options is None:
+            # Too little data is an answer and no error: it is printed, and the status is 0.
             choice = choose(library)
             if not choice.recipe:
                 plain = {"folder": None, "verdict": {"words": choice.why}}
@@ -96,8 +97,10 @@ def train(words: Sequence[str]) -> type[_Train]:
     # tyro reads the defaults of a class before it parses the words: a recipe with other defaults is another class.
     default = recipe(name)
     kind: Any = type(default)
+    # `Run` is generic: its two parameters give tyro the options of this recipe's data and method.
     options = ("options", Annotated[kind[type(default.data), type(default.method)], Flat], field(default=default))
     made = make_dataclass("Train", [options], bases=(_Train,), frozen=True, kw_only=True)
+    # The text of --help, which `make_dataclass` would replace by a signature.
     made.__doc__ = _Train.__doc__
     return made
 
@@ -108,7 +111,9 @@ def _next_commands(library: LibraryTables, folder: Path) -> str:
     has = ["array_length(texts) > 0" if m == "text" else f"has_{m}" for m in modalities]
     # One modality is ranked by another: clips with a single one are of no use to `evaluate`.
     pairs = " OR ".join(f"({one} AND {other})" for one, other in combinations(has, 2))
+    # Quoted: the line is there to be pasted into a shell.
     index = shlex.join(["seehear", "index", library.uri, str(folder)])
+    # Two at least: in a gallery of one clip every query is right.
     if pairs and library.table("clips").count_rows(f"split = 'test' AND ({pairs})") >= 2:
         return f"{shlex.join(['seehear', 'evaluate', str(folder)])}; {index}"
     return f"{index} (evaluate needs two clips of the split test with two modalities of the run)"
@@ -248,6 +253,7 @@ class Compare:
             return
         # Each task counts once, by its main measure.
         compared = [own[name] for own in found.values() for name in MAIN.values() if name in own]
+        # With s = -1 the bounds trade places: both products are above 0 only if the interval leaves 0 out.
         ahead, behind = (sum(s * c.low > 0 < s * c.high for c in compared) for s in (1, -1))
         print(
             f"{self.second} minus {self.first}, the same queries: ahead in {ahead} of "

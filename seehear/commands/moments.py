@@ -45,6 +45,7 @@ class Open:
     """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
     browser: bool = True
     """Open the page in the browser; otherwise only print its address."""
+    # Port 0 is any free one: pages of several folders can be open at once.
     config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
 
     def run(self) -> None:
@@ -82,6 +83,7 @@ class Open:
         with serving(uri, self.config, work.standing, work.changed.set) as address:
             self._show(f"{self.folder} can be searched at", address)
             say(f"library: {uri}  (Ctrl-C stops; the next call resumes)")
+            # The watch begins before the first reading, so that no file added meanwhile is missed.
             with watched(self.folder, work.changed, skip=uri), work.told():
                 work.follow()
 
@@ -144,12 +146,15 @@ class Find(QueryOptions):
         from seehear.search.moments import NothingToCompare
 
         if not self.library and not Path(uri).is_dir():
+            # The user has not chosen this place, and will look for it.
             say(f"library: {uri}")
+        # The cache folder of a new user does not exist yet.
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
         seconds = None if self.wait else find.WORK_SECONDS
         done = find.bring_up_to_date(self.folder, uri, preset=self.preset, device=self.device, seconds=seconds)
         # Created: the time may have ended before there was a whole library.
         library = LibraryTables.create(uri)
+        # An error and no empty answer, which would read as if the folder had been searched.
         if done and not library.count_clips():
             files, why = counted(len(library.rejects()), "file"), f"'seehear info {uri} --rejects' lists the reasons"
             raise SeehearError(f"nothing to search in {self.folder}: {files} cannot be read; {why}")
@@ -159,11 +164,13 @@ class Find(QueryOptions):
         try:
             answer = self.answer(searcher, self.words)
         except NothingToCompare as error:
+            # Its advice is to read the folder, which is under way until all is done.
             if done:
                 raise
             raise SeehearError(
                 f"words find nothing before speech and text are read, which is not done {_WAIT}"
             ) from error
+        # While the folder is being indexed something is missing in every index: one line says so instead.
         behind = behind_lines(library, [index.name for index in searcher.indexes]) if done else []
         self._show(uri, answer, done=done, behind=behind)
 

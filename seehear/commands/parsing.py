@@ -23,6 +23,7 @@ from seehear.library.locking import Server, server_of
 from seehear.library.records import unprintable
 from seehear.search.answer import Answer, Moment
 
+# One option for a boolean, the one that changes its default (--json, --no-html), instead of tyro's pair of two.
 _CONFIG = (tyro.conf.FlagCreatePairsOff,)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _RULE = re.compile(r"^[─-]+$", re.MULTILINE)
@@ -36,13 +37,16 @@ def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
     """An instance of the dataclass. Any mistake is a `SeehearError`; --help prints and exits with status 0."""
     box = io.StringIO()
     try:
+        # tyro prints its errors as a box of many lines: they are kept for `_mistake`, which makes one line of them.
         with redirect_stderr(box):
             parsed = tyro.cli(command, args=list(words), prog=prog, config=_CONFIG)
+    # tyro ends the program: with status 0 after --help, another after a mistake.
     except SystemExit as stopped:
         if not stopped.code:
             raise
         raise _mistake(command, words, prog, box.getvalue()) from None
     # --resume is left out: the line is kept with a run, and starts it anew elsewhere.
+    # By `object`, since the dataclass is frozen, and not as a field, which would be an option.
     object.__setattr__(parsed, _WORDS, shlex.join([*prog.split(), *(word for word in words if word != "--resume")]))
     return parsed
 
@@ -53,6 +57,7 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
     options = option_names(command)
     # Words after '--' are no options.
     for word in takewhile(lambda word: word != "--", words):
+        # tyro takes underscores in place of hyphens.
         option = word.split("=")[0].replace("_", "-")
         if option.startswith("--") and option not in options:
             return unknown(f"option of '{prog}'", option, options, listed="--help lists them")
@@ -64,6 +69,7 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
         names = [f.name for f in fields(command) if f.default is MISSING and f.default_factory is MISSING]
         required = (n.upper() if positional in get_args(hints[n]) else f"--{n.replace('_', '-')}" for n in names)
         message = f"{prog} needs {', '.join(required)}"
+    # tyro calls words that are too many options as well.
     left = message.removeprefix("Unrecognized options: ")
     if left != message and not left.startswith("-"):
         message = f"'{left}' is one argument too many: several words, or a path with spaces, go in quotes"
@@ -95,6 +101,7 @@ def show(result: Any, *, as_json: bool) -> None:
         plain = result.plain()
     else:
         plain = asdict(result) if is_dataclass(result) and not isinstance(result, type) else result
+    # Letters stay readable; those that the output's encoding lacks are escaped by the stream (`cli.main`).
     print(json.dumps(plain, ensure_ascii=False, indent=1))
 
 
@@ -129,6 +136,7 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
     try:
         found = _ask(server, token, "api/search", query)
         status, progress = _ask(server, token, "api/status"), _ask(server, token, "api/progress")
+        # Only of indexes that were searched: others do not change this answer.
         behind = tuple(run["behind"] for run in status["runs"] if run["together"])
         hits = [_moment(hit) for hit in found["hits"]]
         answer = Answer(found["query"], hits, found["indexed"], found["clips"])
@@ -139,6 +147,7 @@ def ask_server(uri: str, query: Mapping[str, Any], *, follows: bool = False) -> 
 
 
 def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    # SEEHEAR_TOKEN is not sent to a server that asks for none.
     headers = {"authorization": f"Bearer {token}"} if server.token else {}
     data = None if body is None else json.dumps(body).encode()
     request = Request(server.address + path, data, headers | {"content-type": "application/json"})

@@ -125,6 +125,7 @@ class QueryOptions:
         """Body of the request to a server; None for queries it does not take: by files, and with SQL."""
         parts: list[dict[str, str]] = [{"text": words}] if words else []
         parts += [{"clip": name} for name in self.like]
+        # `pop` also takes both fields out of the body: a server refuses a request with fields that it does not know.
         filters = asdict(self.filters)
         if not parts or self.audio or self.image or self.video or filters.pop("where") or filters.pop("meta"):
             return None
@@ -179,6 +180,7 @@ class Search(QueryOptions):
             self.take_out(self.library, served.answer)
             return
         library = LibraryTables.open(self.library)
+        # Imported after the server was asked: its answer needs none of the models' packages.
         from seehear.folders.find import open_library
 
         searcher = open_library(library, device=self.device)
@@ -268,6 +270,7 @@ class Serve:
 
             serve(self.library, self.config, ready=self._ready)
         except KeyboardInterrupt:
+            # Ctrl-C is the usual end of a server: one line, no traceback.
             raise Interrupted("stopped") from None
 
     def _ready(self, address: str) -> None:
@@ -310,6 +313,7 @@ class Mcp:
 def _place(path: str, hit: Any) -> str:
     if not path:
         return "(text)"
+    # A picture has no times: both are 0.
     return path if hit.start == hit.end == 0 else f"{path} {hit.start:.1f}-{hit.end:.1f} s"
 
 

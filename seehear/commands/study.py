@@ -34,9 +34,11 @@ class _Study:
     library: Positional[str]
     out: Path
     """Folder of the study; finished measurements there are not repeated."""
+    # Each study declares its own type, from which tyro reads the options.
     options: Any
     details: bool = False
     """Print all tables of the report."""
+    # Without annotations these two are no fields, and so no options.
     kind = ""
     then = "train {library}"
     """Next command."""

@@ -73,6 +73,7 @@ def finetune(
         config=settings.train,
         optim=settings.optim,
         folder=replace(opened, settings=_noted(model, library, label, settings, raw)),
+        # Audio-MAE keeps the weights that are best on the test set: here validation clips choose.
         validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
     )
     # Only one process evaluates and writes.
@@ -82,6 +83,7 @@ def finetune(
     inputs = InputSpec(raw=raw, windows=settings.windows, crops=settings.crops)
     training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
     facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
+    # Before the test: whatever happens there, the trained classifier is saved.
     save_model(folder / "model", made, facts, card=_card(made, label, result))
     if tested is None:
         return None

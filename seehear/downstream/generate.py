@@ -100,6 +100,7 @@ def generate(
     # Before the library is read: a missing painter or pipeline is reported at once.
     painter = None if options.pipeline else load_painter(run, space)
     pipeline = load_pipeline(options.pipeline, space.device) if options.pipeline else None
+    # With its kind: words that happen to name a file stay words.
     parts = {KINDS[kind]: space.encode([{kind: value}]) for kind, value in query.items()}
     library = library or LibraryTables.open(trained_on(run))
     known = placed(space, library)
@@ -121,6 +122,7 @@ def _nearest(known: Placed, library: LibraryTables, query_1E: np.ndarray, k: int
     own, roots = known.vectors["video"].one_each(), library.roots()
     scores = unit(own.vectors) @ query_1E[0]
     found = []
+    # Stable: equal cosines keep the order of the library.
     for row in np.argsort(-scores, kind="stable")[:k]:
         clip = known.clips[own.owner[row]]
         path, text = str(library.path_of(clip.source, roots)), clip.texts[0].text if clip.texts else ""
@@ -195,6 +197,7 @@ def _draw_query(figure: Any, query: Mapping[str, str]) -> None:
 # The unconditional input of guidance is zeros.
 
 _PICTURE = ("image_embeds", "image_embeddings")
+# Pipelines name the same argument in several ways, and refuse unknown ones.
 _GUIDANCE = ("guidance_scale", "decoder_guidance_scale")
 _MASKS = ("prompt_attention_mask", "negative_prompt_attention_mask")
 
@@ -217,6 +220,7 @@ def load_pipeline(name: str, device: str) -> Any:
         )
     try:
         # low_cpu_mem_usage needs one more package
+        # Only safetensors: pickled weights run code when they are loaded.
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             name, use_safetensors=True, low_cpu_mem_usage=False, trust_remote_code=False
         )

@@ -42,6 +42,7 @@ class LabelledClips:
         return any(len(own) > 1 for own in self.labels)
 
     def classes(self) -> tuple[str, ...]:
+        # Sorted: outputs have the same order in every process, and after a resume.
         return tuple(sorted({label for own in self.labels for label in own}))
 
     @property
@@ -190,6 +191,7 @@ def drawn_by(weights_N: Float[np.ndarray, " n"], count: int, seed: int) -> Int[T
         # Exponential races: the first `count` arrivals are a weighted sample without replacement.
         with np.errstate(divide="ignore"):
             first = np.argsort(rng.exponential(size=len(weights_N)) / weights_N, kind="stable")[:count]
+        # Shuffled: rows of large weight arrive first.
         return torch.from_numpy(rng.permutation(first))
     # More draws than clips with weight: some have to come twice.
     return torch.from_numpy(rng.choice(len(weights_N), size=count, p=weights_N / weights_N.sum()))

@@ -39,6 +39,7 @@ FOLDER = "painter"
 class PainterOptions:
     size: int = 32
     """Side of the pictures in pixels."""
+    # Of components and not of pixels: a perceptron learns them in minutes on one core, a U-Net would need hours.
     components: int = 256
     """Principal components of the pictures; fewer blur them."""
     hidden: int = 512
@@ -71,6 +72,7 @@ class PainterOptions:
         return PainterConfig(
             width=width,
             size=self.size,
+            # N pictures less their mean span N - 1 dimensions at most.
             components=min(self.components, pictures - 1, 3 * self.size**2),
             hidden=self.hidden,
             blocks=self.blocks,

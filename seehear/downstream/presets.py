@@ -179,6 +179,7 @@ def mavil_esc50() -> FineTune:
 def mavil_speech_commands() -> FineTune:
     """Speech Commands, 1 s."""
     made = _mavil("mavil.speech-commands", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
+    # The noise and the shift in time of Audio-MAE's code are left out.
     learning = replace(made.learning, mixup=0.0, mask_time=0, mask_bands=0)
     clips = ClipOptions(seconds=1.0, mel_mean=-6.845978, mel_std=5.5654526)
     return replace(made, tower="audio", learning=learning, clips=clips)
@@ -203,6 +204,7 @@ def _mavil(name: str, *, lr: float, epochs: int, warmup_epochs: int, batch: int)
             mask_time=192,
             mask_bands=48,
         ),
+        # As remembered from the paper, whose fine-tuning has no published code.
         optim=OptimConfig(
             lr=lr,
             # The schedule scales the floor with the batch, too.

@@ -258,7 +258,9 @@ def sound_of(level_SF: Float[Tensor, "s f"], mel: KaldiMel, *, rounds: int = 60,
 def _signal(spectrum_SK: Tensor, mel: KaldiMel) -> Tensor:
     """The sound whose overlapping frames are nearest to these."""
     frames_SN = torch.fft.irfft(spectrum_SK, mel.points)[:, : len(mel.window)] * mel.window
+    # The least-squares inverse: frames times the window, over the sum of its squares.
     weight_SN = mel.window.square().expand_as(frames_SN)
+    # At both ends the sum of squares goes to 0.
     return _overlapped(frames_SN, mel) / _overlapped(weight_SN, mel).clamp(min=1e-3)
 
 

@@ -59,6 +59,7 @@ def intervals(
     sums_GM, sizes_G = _by_group(np.stack(list(values.values()), axis=1), groups)
     if len(sizes_G) < 2:
         return dict.fromkeys(values, _UNKNOWN)
+    # Divided by the queries drawn, whose number differs from draw to draw with the size of the recordings.
     means_RM = np.concatenate([w @ sums_GM / (w @ sizes_G)[:, None] for w in _draws(len(sizes_G), draws, seed)])
     return dict(zip(values, map(_bounds, means_RM.T), strict=True))
 
@@ -172,6 +173,7 @@ def _by_group(values_NM: np.ndarray, groups: Groups) -> tuple[np.ndarray, np.nda
     """(G, M) sums and (G,) number of queries of each group."""
     group, num = _numbered(groups)
     sums_GM = np.zeros((num, values_NM.shape[1]))
+    # Not `+=`, which would count one query of each group.
     np.add.at(sums_GM, group, values_NM)
     return sums_GM, np.bincount(group).astype(np.float64)
 

@@ -100,6 +100,7 @@ def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (
 
     def votes(k: int, queries: np.ndarray) -> np.ndarray:
         similarity_QN = unit(queries) @ unit(train.vectors).T
+        # A partition: a vote does not depend on the order of the nearest.
         nearest = np.argpartition(-similarity_QN, min(k, len(train)) - 1, axis=1)[:, :k]
         # A cosine is in [-1, 1]: no vote is negative.
         weight = np.take_along_axis(similarity_QN, nearest, axis=1) + 1.0
@@ -175,6 +176,7 @@ def _probe(
     scaler = require("sklearn.preprocessing").StandardScaler().fit(np.asarray(train.vectors, np.float64))
 
     def fitted(strength: float) -> Scores:
+        # Scaled by the training rows alone: nothing of the test may reach the probe.
         model: Any = fit(strength, scaler.transform(train.vectors), class_N)
 
         def scores(x: np.ndarray) -> np.ndarray:
@@ -225,6 +227,7 @@ def by_scores(
     """Classification by the highest score. An item whose label is not among the classes is a miss."""
     names, truth = np.asarray(classes), np.asarray(labels)
     predicted = scores_NC.argmax(axis=1)
+    # Stable: ties keep the order of the classes on every machine.
     top5 = np.argsort(-scores_NC, axis=1, kind="stable")[:, :5]
     hits = {"top1": names[predicted] == truth, "top5": (names[top5] == truth[:, None]).any(1)}
     return _result({name: hit.astype(float) for name, hit in hits.items()}, labels, predicted, classes, chosen)

@@ -40,6 +40,7 @@ class GapRemoval:
         return cls({m: part.vectors.mean(axis=0) for m, part in train.items()})
 
     def __call__(self, vectors: Mapping[Modality, Embedded]) -> dict[Modality, Embedded]:
+        # Unit again, so that inner products stay cosines.
         return {m: Embedded(unit(part.vectors - self.means[m]), part.owner) for m, part in vectors.items()}
 
 

@@ -67,6 +67,7 @@ def embed_latents(
                 vectors = embed({m: rows, f"has_{m}": torch.ones(len(rows), dtype=torch.bool)}, space)
                 # A space need not hold every modality of the data.
                 if m in vectors:
+                    # NumPy has no bfloat16.
                     parts.append(vectors[m].float().cpu().numpy())
         if parts:
             found[m] = Embedded(np.concatenate(parts), data.owner(m).cpu().numpy())

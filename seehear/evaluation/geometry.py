@@ -51,6 +51,7 @@ def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"])
     # The mean cosine over all n^2 pairs, without their matrix.
     every = float(x_NE.mean(axis=0) @ y_NE.mean(axis=0))
     distance = float(np.linalg.norm(x_NE.mean(axis=0) - y_NE.mean(axis=0)))
+    # Without the n matching pairs among the n^2.
     return Gap(distance, matched, (every * n - matched) / (n - 1))
 
 
@@ -62,8 +63,10 @@ def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g
     block = max(1, _BLOCK // num_g)
     for at in range(0, len(query_QE), block):
         scores = query_QE[at : at + block] @ gallery_GE.T
+        # A partition: which items are among the first k counts, not their order.
         times_G += np.bincount(np.argpartition(-scores, k - 1, axis=1)[:, :k].ravel(), minlength=num_g)
     away = times_G - times_G.mean()
+    # All equally popular: the deviation is 0, and the skewness undefined.
     skew = float((away**3).mean() / times_G.std() ** 3) if away.any() else 0.0
     return _Hubness(skew, float(times_G.max() / len(query_QE)), float((times_G == 0).mean()))
 

@@ -127,12 +127,14 @@ def picture_fingerprint(frame_HWC: np.ndarray) -> int | None:
     resembles every other."""
     if frame_HWC.shape[:2] != (PICTURE, PICTURE):
         raise ValueError(f"a picture must be ({PICTURE}, {PICTURE}, 3); got {frame_HWC.shape}")
+    # Luma of ITU-R BT.601, as in JPEG.
     grey = frame_HWC.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     if grey.std() < _FLAT:
         return None
     # Without the first coefficient: the mean brightness changes from copy to copy.
     low = require("scipy.fft").dctn(grey, norm="ortho")[:8, :8].ravel()[1:]
     bits = low > np.median(low)
+    # A 64th bit fills the last byte.
     return int(np.packbits(np.append(bits, False)).view(">u8")[0])
 
 

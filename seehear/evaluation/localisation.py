@@ -28,6 +28,7 @@ def align(scores_TK: Float[np.ndarray, "t k"]) -> Int[np.ndarray, " k"]:
     came_KT = np.zeros((steps, seconds), dtype=np.int64)
     for k in range(steps):
         here_T = np.full(seconds, -np.inf)
+        # Background costs nothing: the first step may come at any second.
         before_T = best_T[:-1] if k else np.zeros(seconds - 1)
         here_T[1:] = before_T + scores_TK[1:, k]
         here_T[0] = scores_TK[0, k] if k == 0 else -np.inf
@@ -73,6 +74,7 @@ def chance(truth_TK: Bool[np.ndarray, "t k"]) -> float:
     def log_choose(n: np.ndarray | int, k: np.ndarray | int) -> np.ndarray:
         n, k = np.broadcast_arrays(np.asarray(n, float), np.asarray(k, float))
         fits = (k >= 0) & (k <= n)
+        # Before `gammaln`, which has poles where the choice does not fit.
         n, k = np.where(fits, n, 0), np.where(fits, k, 0)
         # In logarithms: the binomials of a video of minutes overflow float64.
         return np.where(fits, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)

@@ -125,6 +125,7 @@ def linear_scores(
             model = logistic(C=strength, max_iter=1000).fit(train_ND, train.truth[:, c])
             val_NC[:, c], test_NC[:, c] = (model.decision_function(other) for other in others)
         reached = multilabel(val_NC, val.truth, names).metrics["mAP"]
+        # Strictly better: of equals the strongest regularisation stays.
         if best is None or reached > best[0]:
             best = reached, strength, test_NC
     assert best is not None, "strengths is not empty"

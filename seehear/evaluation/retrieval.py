@@ -196,10 +196,12 @@ def _positives(query_ids: Ids, gallery_ids: Ids) -> tuple[np.ndarray, np.ndarray
     """(first, columns) as in compressed rows: the positives of query q are `columns[first[q] : first[q + 1]]`."""
     queries, gallery = (i.tolist() if isinstance(i, np.ndarray | Tensor) else i for i in (query_ids, gallery_ids))
     number: dict[str | int, int] = {}
+    # By id alone: another clip with the very same caption is no positive, though it ties.
     of_gallery = np.array([number.setdefault(i, len(number)) for i in gallery], np.int64)
     of_query = np.array([number.get(i, -1) for i in queries], np.int64)
     order = np.argsort(of_gallery, kind="stable")
     starts = np.searchsorted(of_gallery[order], np.arange(len(number) + 1))
+    # A query without positives has number -1, which would read the size of another.
     sizes = np.where(of_query >= 0, np.diff(starts)[of_query] if len(number) else 0, 0)
     first = np.concatenate([[0], np.cumsum(sizes)])
     # Position within the positives of a query, without a loop over queries.

@@ -79,6 +79,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) 
         for pair in combinations([m for m in embeddings if m != gallery], 2):
             if not set(pair) | {gallery} <= chosen_on.keys():
                 continue
+            # A grid of weights: a trained head that fuses the two was no better (docs/evaluation.md).
             scores = {}
             for share in _SHARES:
                 query = fuse([chosen_on[m] for m in pair], (share, 1 - share))

@@ -75,6 +75,7 @@ def spread(ranks: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
         return np.array(order)
     # Quadratic spacing: small steps at the worst end.
     along = 1 - (1 - np.arange(count) / max(1, count - 1)) ** 2
+    # `unique`: rounding may give the same place twice.
     return np.array(order)[np.unique(np.round(along * (len(order) - 1)).astype(int))]
 
 
@@ -84,6 +85,7 @@ def examples(
     """Examples of one direction between two modalities. Queries of clips missing from the library are skipped."""
     asks, answers = result.task.split("->")
     # The evaluation names a query by its clip, and by its number where a clip has several.
+    # Rows of a clip follow each other, so `searchsorted` finds its first.
     within = np.arange(len(query.owner)) - np.searchsorted(query.owner, query.owner)
     owners = zip(query.owner, within, strict=True)
     row = {f"{ids[o]}|{n}" if n else str(ids[o]): i for i, (o, n) in enumerate(owners)}
@@ -94,6 +96,7 @@ def examples(
     chosen = []
     for at in spread(ranks, names, count):
         q = row[names[at]]
+        # Query by query: the whole matrix would be computed for a handful of its rows.
         scores = gallery.vectors @ query.vectors[q]
         right = np.flatnonzero(gallery.owner == query.owner[q])
         if not len(right):
@@ -137,6 +140,7 @@ def _shown(
     item: _GalleryItem, clips: Mapping[str, Clip], media: Excerpts, head: str, *, scored: str = ""
 ) -> dict[str, Any]:
     clip = clips[item.clip]
+    # The library may have lost texts since the evaluation.
     single = item.modality == "text" and item.number < len(clip.texts)
     said = clip.texts[item.number].text if single else " / ".join(t.text for t in clip.texts)
     said = said if len(said) <= _LETTERS else f"{said[:_LETTERS].rstrip()}\N{HORIZONTAL ELLIPSIS}"

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from seehear.report.page import part
 
 _FIGURES = "figures.html"
+# Heights differ, so that marks of equal value do not hide each other.
 _LEVEL = {"frozen": "22%", "run": "50%", "closed": "78%", "published": "50%", "chance": "50%"}
 _PLOT = 150  # pixels of a curve or a histogram
 
@@ -46,10 +47,12 @@ def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Ma
     """A row for each line: name, marks with intervals on an axis from 0 to `most`, number."""
 
     def at(value: float) -> str:
+        # Clamped: a mark beyond the axis stays in the drawing.
         return f"{100 * min(max(value / most, 0.0), 1.0):.2f}%"
 
     shown = []
     for line in lines:
+        # A model may lack a measure, and NaN has no place on the axis.
         known = [m for m in line.marks if math.isfinite(m.value)]
         marks = [
             {
@@ -62,6 +65,7 @@ def intervals(lines: Sequence[PlotLine], *, label: str, most: float = 1.0) -> Ma
             # The first mark is drawn last, on top.
             for m in reversed(known)
         ]
+        # For screen readers, to which the marks say nothing.
         spoken = "; ".join(m.says or f"{m.kind} {100 * m.value:.1f} %" for m in known)
         shown.append(vars(line) | {"spoken": spoken, "marks": marks})
     grid = [(f"{100 * g:g}%", f"{100 * most * g:g}{'%' if g == 1.0 else ''}") for g in (0.0, 0.25, 0.5, 0.75, 1.0)]
@@ -116,5 +120,6 @@ def curve(
     near = [p for p, a in zip(at, x, strict=True) if a == marked]
     ring = (f"{near[0][0]:.2f}%", f"{near[0][1]:.2f}%") if near else None
     ends = (f"{min(x):,.0f}", "step", f"{max(x):,.0f}")
+    # For screen readers, in place of the line.
     spoken = f"{label}: from {show(y[0])} to {show(y[-1])}, least {show(low)}, greatest {show(high)}"
     return part(_FIGURES, "curve", points, ring, (show(high), show(low)), ends, _PLOT, spoken)

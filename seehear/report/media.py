@@ -27,6 +27,7 @@ SECONDS = 4.0
 """Length of a sound in seconds, from the start of its clip."""
 _LARGEST = (256, 192)  # pixels, width and height
 _QUALITY = 72
+# 4 seconds are 16 kB.
 _RATE, _BITS = 24_000, 32_000
 _TIME_LIMIT = 60.0
 _KINDS = {"video": "image/jpeg", "audio": "audio/mpeg"}
@@ -56,6 +57,7 @@ class Excerpts:
             return part("parts.html", "gone", excerpt)
         # Inside the page and not beside it: a report is one file that can be sent.
         address = f"data:{_KINDS[key[1]]};base64,{base64.b64encode(excerpt).decode()}"
+        # Not the end of the budget: a later and smaller excerpt may still fit.
         if len(address) > self.left:
             return part("parts.html", "gone", "left out: the page has its full size")
         self.left -= len(address)
@@ -73,6 +75,7 @@ def read_excerpts(
     """JPEG or MP3 of each clip and modality, or the reason for its absence."""
     excerpts: dict[Key, bytes | str] = {}
     roots, wanted = library.roots(), []
+    # Each once: several examples may show the same clip.
     for name, modality in dict.fromkeys(keys):
         clip = clips[name]
         if source := clip.source_of(modality):
@@ -114,14 +117,17 @@ def sound(path: str, start: float, end: float) -> bytes:
     assert waveform is not None
     av, file = require("av"), io.BytesIO()
     try:
+        # The format is named, since a buffer has no suffix to tell it by.
         with av.open(file, "w", format="mp3") as container:
             stream = container.add_stream("mp3", rate=_RATE, layout="mono")
             stream.bit_rate = _BITS
+            # Decoded and resampled sound may exceed 1, and would wrap to the other sign as an int16.
             samples = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             frame.rate = _RATE
             # The encoder takes planar samples only.
             resampled = av.AudioResampler(format="s16p", layout="mono", rate=_RATE).resample(frame)
+            # The last call without a frame makes the encoder give what it still holds.
             for packet in [*(p for f in resampled for p in stream.encode(f)), *stream.encode(None)]:
                 container.mux(packet)
     except (av.FFmpegError, ValueError) as error:

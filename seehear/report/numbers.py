@@ -88,6 +88,7 @@ def retrieval_section(report: EvaluationReport, own: Sequence[str], *, training:
         verdict=_verdict([one for one in compared.values() if one is not None]),
         key=_key(rows),
         chart=_chart(pairs, _DECIDED),
+        # Where all rows are pairs, this would be the chart above once more.
         more=[("It is among the first ten (R@10)", _chart(rows, _DECIDED))] * (len(rows) > len(pairs))
         + [("The right answer comes first (R@1)", _chart(rows, "R@1"))],
         numbers=_table(rows, compared),
@@ -110,6 +111,7 @@ def _chart(rows: Sequence[_NumbersRow], metric: str, label: str = "") -> Markup:
     lines = []
     for row in rows:
         value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
+        # Of few recordings the interval is too narrow, so the number of queries stands beside it.
         few = row.run.counts.get("groups", FEW_GROUPS) < FEW_GROUPS
         note = counted(row.run.counts["queries"], "query") if few else ""
         lines.append(PlotLine(direction(row.run.task), row.marks(metric), value, note))
@@ -247,6 +249,7 @@ def _similarities(x: Embedded, y: Embedded) -> tuple[np.ndarray, np.ndarray]:
     # Evenly spaced and not drawn at random: the page is the same every time.
     if len(shared) > _MOST:
         shared = shared[np.linspace(0, len(shared) - 1, _MOST).astype(int)]
+    # Owners ascend, one row each, so that a search finds their rows.
     a, b = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
     scores = a @ b.T
     return np.diag(scores), scores[~np.eye(len(shared), dtype=bool)]
@@ -273,6 +276,7 @@ def _confusions(result: TaskResult) -> dict[str, Any]:
     classes = sorted({name for pair in count for name in pair})
     total = Counter(result.truth.tolist())
     if len(classes) > _LARGEST:
+        # By falling count, equal counts by name: the same page every time.
         wrong = sorted((-n, pair) for pair, n in count.items() if pair[0] != pair[1])
         worst = sorted(total, key=lambda name: (count[name, name] / total[name], name))
         labels = [(name, f"{total[name]:,}", percent(count[name, name] / total[name])) for name in worst]

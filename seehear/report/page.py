@@ -18,6 +18,7 @@ _FOLDER = Path(__file__).parent / "templates"
 _STYLE = Path(__file__).parent.parent / "assets" / "report.css"
 _SCRIPT = Path(__file__).parent.parent / "assets" / "report.js"
 # Content security policy: whatever gets into the page, a browser loads nothing for it
+# 'unsafe-inline' is for the style and script of the page itself: values cannot add any, as they are escaped.
 _POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'"
@@ -56,6 +57,7 @@ def templates() -> Environment:
         loader=FileSystemLoader(_FOLDER),
         extensions=[_Tight],
         autoescape=True,
+        # Of every value: Jinja prints None as a word.
         finalize=_clean,
         # A misspelled name fails in the tests instead of being empty on the page.
         undefined=StrictUndefined,
@@ -75,6 +77,7 @@ def part(template: str, macro: str, *values: Any) -> Markup:
 def page(title: str, lead: Markup, sections: Sequence[Section]) -> str:
     """A whole document. Sections without content are left out, also of the list of contents."""
     shown = [section for section in sections if section.content]
+    # Marked as safe: both come with seehear, and escaping would break them.
     style, script = (Markup(path.read_text(encoding="utf-8")) for path in (_STYLE, _SCRIPT))
     # Style and script are inline: the page is one file that works offline.
     values = {"lead": lead, "sections": shown, "style": style, "script": script, "policy": Markup(_POLICY)}

@@ -98,6 +98,7 @@ def published_section(found: ProtocolReport) -> Markup:
     noted = any(row.note for row in published)
     rows = []
     for row in published:
+        # A bare number is one of arXiv; a repository has a slash in its name.
         source = row.source if "/" in row.source else f"arXiv {row.source}"
         numbers = [f"{row.values[n]:g}" if n in row.values else "" for n in names]
         rows.append([row.method, f"{source}, {row.tag}", *([row.note] if noted else []), *numbers])
@@ -119,6 +120,7 @@ def _charts(report: EvaluationReport, published: Sequence[PublishedNumber]) -> I
             theirs = sorted((row for row in published if name in row.values), key=lambda row: -row.values[name])
             lines = [_measured(r, metric) for r in own]
             for row in theirs:
+                # Papers print per cent.
                 value = row.values[name] / 100
                 mark = Mark("published", value, says=f"published {percent(value)}")
                 lines.append(PlotLine(row.method, [mark], percent(value), row.note))

@@ -102,6 +102,7 @@ def run_page(
         training = _training_section(run, opened.space.method, opened.data)
         data = health_section(opened.library, split=report.split)
     verdict, folder = report.about.get("verdict", ""), folder or run
+    # Relative: a page below the run's folder links back to the run's settings, wherever the run is moved to.
     files = linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"})
     sections = [
         Section("examples", "Examples", shown),
@@ -163,6 +164,7 @@ def open_evaluated(
     except SeehearError as error:
         return None, report.models()[:1], [*report.warnings, f"only the numbers could be shown: {error}"]
     warnings = []
+    # A report that names no revision cannot be compared, and gets no warning.
     if report.about.get("model_revision", space.fingerprint) != space.fingerprint:
         warnings.append("the model is not the one that was evaluated: evaluate again")
     if report.about.get("dataset_revision", "") != data_revision(data):
@@ -185,6 +187,7 @@ def lead(
     """Verdict, warnings, notes and sources of a page. `folder`: that of the report's numbers; `known`: more sources."""
     about, numbers, evaluated = report.about, folder / JSON_NAME, None
     if numbers.is_file():
+        # The time of the numbers and not of the page, which may be written again much later.
         evaluated = f"{datetime.fromtimestamp(numbers.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
     clips = about.get("clips", {}).get(report.split)
     encoders = [f"{m} by {', '.join(e['name'] for e in infos)}" for m, infos in about.get("encoders", {}).items()]
@@ -257,6 +260,7 @@ def reproduce_section(run: Path, report: EvaluationReport) -> Markup:
     return render(
         "reproduce.html",
         evaluated=about.get("command", ""),
+        # A run that was trained from Python has no line: the nearest command is shown.
         trained=settings.get("command") or f"seehear train {library} {name}" if settings else "",
         settings=json.dumps(settings, indent=1, ensure_ascii=False) if settings else "",
         known=known,
@@ -299,6 +303,7 @@ def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
     # A copy: counting runs a step, which changes buffers and gradients.
     learner = deepcopy(method).cpu().train().requires_grad_(True)
     batch = data.batch(torch.arange(rows))
+    # Counting needs the operations and not their results: any seed and step do.
     rng = Randomness(0, 0, 0, rows, rows, torch.device("cpu"))
     return count_flops(lambda: gradients(learner, batch, progress=0.0, rng=rng)), rows
 

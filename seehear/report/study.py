@@ -55,6 +55,7 @@ def write_study(study: Study, *, kind: str, command: str = "") -> Path:
             "address": f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}",
             "files": [n for e in (".png", ".svg", ".pdf") if (study.folder / (n := path.stem + e)).is_file()],
         }
+        # Sorted: the order of a folder differs between file systems.
         for path in sorted(study.folder.glob("*.svg"))
     ]
     more = [_table(one) | {"title": one.title or "More numbers"} for one in rest]

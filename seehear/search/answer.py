@@ -81,6 +81,7 @@ class Answer:
     @property
     def words(self) -> str:
         """Largest confidence in words; 'nothing close' where the best moment is no answer."""
+        # Not of the first hit: the order follows the words of texts as well, and the confidence need not.
         return in_words(max((hit.confidence for hit in self.hits), default=0.0))
 
     @property

@@ -192,6 +192,7 @@ class OpenIndex:
         rows_NE = self.vectors_NE[self.rows(kind)]
         if (modality, kind) not in self._likeness:
             own_NE = self.vectors_NE[self.rows(_KIND_OF[modality])]
+            # Evenly spaced, so that the same library gives the same calibration.
             self._likeness[modality, kind] = fit_likeness(rows_NE, own_NE[:: max(1, -(-len(own_NE) // _BANK))])
         return evidence(like_heights(np.vecdot(rows_NE, query_E), self._likeness[modality, kind]), LIKENESS)
 
@@ -212,6 +213,7 @@ class OpenIndex:
         mean_E = self._mean(kind)
         own_KE = unit(own_KE - mean_E)
         # Computed from the rows as they are: centred rows of a large library would take its memory once more.
+        # Never below 0, where rounding can take a row that lies at the mean.
         length_N = np.sqrt(np.maximum(1e-9, 1 - 2 * (vectors_NE @ mean_E) + mean_E @ mean_E))
         near_N = np.full(len(clips_N), -np.inf, np.float32)
         for own_E in own_KE:

@@ -57,6 +57,7 @@ class Filters:
             text = f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
             parts.append(f"contains(meta, {quote(text)})")
         if self.where:
+            # In brackets: an OR in it must not undo the other conditions.
             parts.append(f"({self.where})")
         return " AND ".join(parts) or None
 
@@ -67,6 +68,7 @@ def _matches(column: str, pattern: str) -> str:
         return f"{column} = {quote(pattern)}"  # the index over the column answers this, and no regular expression
     # A regular expression for the whole text: LIKE has other wildcards, and "%" and "_" occur in names.
     glob = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
+    # `(?s)`: '.' also stands for a line break, which the name of a file may hold.
     return f"regexp_like({column}, {quote(f'(?s)^{glob}$')})"
 
 
@@ -101,6 +103,7 @@ class Allowed:
     def _read(self, where: str) -> set[str]:
         try:
             rows = self._library.table("clips").search().where(where).select(["id"]).limit(None).to_arrow()
+        # LanceDB refuses a condition by any of these.
         except (RuntimeError, ValueError, OSError) as error:
             problem = str(error).splitlines()[0]
             raise SeehearError(f"cannot filter by {self._where!r}: {problem}") from error

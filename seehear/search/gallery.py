@@ -56,6 +56,7 @@ def nearest_clips(
         if len(found) >= k or len(rows) < want:
             return list(found.values())[:k]
         # As many rows as should hold k fitting clips, by the share of those that were read, and half as many more.
+        # Half a clip where none fits: the next number stays finite.
         want = ceil(1.5 * want * k / max(len(found), 0.5))
         if allowed is not None and want > ASKED:
             only = allowed.all

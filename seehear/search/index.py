@@ -26,6 +26,7 @@ from seehear.search.fulltext import update_fulltext
 from seehear.types import Modality
 
 # Rows from which Lance's IVF index is built and used.
+# It saves memory and half of the time to the first answer; a query is no faster (docs/serve.md).
 APPROXIMATE_FROM = 1_000_000
 # Clips from which scanning a column takes longer than reading an index over it.
 _INDEXED_FROM = 50_000
@@ -103,6 +104,7 @@ def build_index(
     modalities = tuple(modalities or space.encoders)
     with writing(library.uri, "vectors"):  # all indexes share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
+            # A table holds vectors of one width.
             library.drop(table_name("vectors", name))
         table = library.vectors("vectors", name, space.dim, metadata)
         # Before the rows are read: what changes meanwhile leaves the index behind, and never unnoticed.
@@ -220,6 +222,7 @@ def _wanted(
                     tables[name, item] = tables.get((name, item), 0) + 1
                     wanted[name, item, modality] = space.fingerprint, made[1]
         for (name, item), count in tables.items():
+            # The model takes the latents of all its encoders side by side, so none may be missing.
             if count < len(infos):
                 del wanted[name, item, modality]
     for clip, modality in {(clip, modality) for clip, item, modality in wanted if is_frame(modality, item)}:
@@ -267,6 +270,7 @@ def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
     codes = index.IvfSq if table.width % 8 else partial(index.IvfRq, num_bits=4)
     raw.create_index("vector", config=codes(distance_type="dot", **lists), replace=True)
     raw.create_index("id", config=index.BTree(), replace=True)  # rows of one clip, and of the few that pass a filter
+    # A fixed sample: measuring the same index again gives the same recall.
     offsets = np.random.default_rng(0).choice(rows, min(_CHECKED, rows), replace=False)
     queries_QE = vectors_at(raw, offsets)
     truth = _nearest_by_scan(table, queries_QE, 10)
@@ -307,4 +311,5 @@ def nearest_approximate(
     if where:
         search = search.where(where, prefilter=True)
     rows = search.select(["id", "item", "modality", "_distance"]).limit(k).to_arrow().to_pylist()
+    # Lance's distance is 1 less the inner product.
     return [(r["id"], r["item"], r["modality"], 1.0 - r["_distance"]) for r in rows]

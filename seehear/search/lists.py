@@ -71,6 +71,7 @@ def edit_facts(path: str) -> EditFacts:
         tags = [media.container.metadata, *(stream.metadata for stream in media.container.streams)]
         timecode = next((tag["timecode"] for tag in tags if "timecode" in tag), "")
         fps = 0.0 if media.video is None else frame_rate(media.video)
+        # libav counts a file's length in microseconds.
         return EditFacts(seconds=(media.container.duration or 0) / 1e6, fps=fps, timecode=timecode)
 
 

@@ -336,4 +336,5 @@ def _one_moment(one: Moment, match: _Match, other: Moment, its: _Match) -> bool:
 
 def _whole(parts: Sequence[Part]) -> float:
     """Sum of the positive weights."""
+    # Of unwanted parts alone the sum would be 0, and is a divisor.
     return sum(weight for weight in map(weight_of, parts) if weight > 0) or 1.0

@@ -173,6 +173,7 @@ class Searcher:
         for id, item, modality, score in rows:
             if (clip := clips.get(id)) is None:
                 continue
+            # A text may have been removed since the index was made.
             matched = clip.texts[item] if modality == "text" and item < len(clip.texts) else None
             text = matched or (clip.texts[0] if clip.texts else None)
             start, end = clip.start, clip.end
@@ -223,5 +224,6 @@ def _fused(*rankings: Sequence[Found]) -> list[Found]:
         for rank, found in enumerate(ranking, start=1):
             scores[found[0]] = scores.get(found[0], 0.0) + 1 / (RANK + rank)
             best.setdefault(found[0], found)
+    # The sort is stable: clips of equal sums keep the order of the first ranking.
     order = sorted(scores, key=lambda clip: -scores[clip])
     return [(*best[clip][:3], scores[clip]) for clip in order]

@@ -113,6 +113,7 @@ async def upload(state: ServerState, request: Request, run: NameParam = "") -> s
     try:
         made = await run_in_threadpool(state.uploads.encode, path, opened)
     finally:
+        # After a refusal too: nothing that was sent is kept.
         path.unlink()
     kind: Any = made.facts.kind
     return schema.UploadView(id=made.id, run=run, kind=kind, seconds=made.seconds, modalities=made.modalities)

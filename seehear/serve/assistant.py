@@ -88,6 +88,7 @@ class _Tools:
         """Lines spoken or written in a file between two times. `machine`: transcribed by a machine."""
         film = self._film(file)
         late = float("inf") if end is None else end
+        # A line without times is of the whole file, and so in every part of it.
         lines = [t for t in film.texts if (t.start or 0.0) < late and (t.end is None or t.end >= start)]
         keys = {"start", "end", "kind", "text", "machine"}
         return {

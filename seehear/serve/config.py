@@ -51,6 +51,7 @@ class ServeConfig:
         if self.token_file is not None:
             # Bytes that are no UTF-8 become letters that the check for ASCII below refuses.
             try:
+                # Stripped: openssl and most editors end a file with a line break.
                 token = self.token_file.read_text(encoding="utf-8", errors="replace").strip()
             except OSError as error:
                 raise SeehearError(f"cannot read the token in {self.token_file}: {error.strerror}") from error

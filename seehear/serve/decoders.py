@@ -72,6 +72,7 @@ class Decoders:
             worker.close()
 
 
+# A function of the module: a worker process looks it up by its name.
 def _do(job: Job) -> Any:
     function, args = job
     return function(*args)
@@ -90,6 +91,7 @@ class Facts:
 def look(path: str) -> Facts:
     """Facts about a media file. Raises `DecodeError` for other files, and for playlists."""
     with open(path, "rb") as file:
+        # A byte order mark or blanks must not hide the beginning of a play list.
         head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     # libav would open the files and addresses that a playlist names.
     if head.startswith(_LISTS):

@@ -111,6 +111,7 @@ class DiskCache:
                     self._trim()
         finally:
             with self._lock:
+                # A call that comes later makes a new lock, and finds the file if it was made.
                 self._making.pop(name, None)
         return path
 

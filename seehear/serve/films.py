@@ -211,6 +211,7 @@ def _film_list(library: LibraryTables, version: str, films: Sequence[FilmEntry],
 
     def place(film: FilmEntry) -> tuple[Any, ...]:
         last, name = film.kind == "aside", _natural(film.name)
+        # The folder as it is spelled too: two that differ in case alone would mix.
         return (last, -(film.date or 0.0), name) if by == "date" else (last, _natural(film.folder), film.folder, name)
 
     def group(film: FilmEntry) -> tuple[str, Any]:
@@ -235,4 +236,5 @@ def _film_list(library: LibraryTables, version: str, films: Sequence[FilmEntry],
 
 def _natural(name: str) -> list[Any]:
     """Sort key that puts film 2 before film 10: words and numbers alternate, so any two keys can be compared."""
+    # Digits in groups of 18: Python refuses to read a number of thousands of them.
     return [int(part) if n % 2 else part for n, part in enumerate(re.split(r"(\d{1,18})", name.casefold()))]

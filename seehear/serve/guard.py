@@ -42,6 +42,7 @@ class Guard:
         self.session = hmac.digest(secrets.token_bytes(32), token.encode(), "sha256").hex()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Start and end of the server: the application has no websockets, which would pass unchecked here.
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -88,6 +89,7 @@ class Guard:
 
     def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to a request without the token: a login that sets the cookie, or a refusal."""
+        # Latin-1 decodes any bytes; those beyond ASCII match no token.
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and _equal(given, self.token):
             # Redirected, so that the token is neither in the address bar nor in the browser's history of the page.
@@ -115,6 +117,7 @@ class Guard:
 
 def _equal(given: str, expected: str) -> bool:
     # In constant time: `==` answers sooner the earlier a wrong token differs, which tells how much of it is right.
+    # Of bytes: `compare_digest` raises on letters beyond ASCII.
     return hmac.compare_digest(given.encode(), expected.encode())
 
 

@@ -155,6 +155,7 @@ class LibraryLearning:
 
     def learnings(self) -> list[_Learned]:
         """All trainings started so far, the newest first."""
+        # Names are dates, so that they sort by age.
         return [_Learned(path.with_suffix("")) for path in sorted(self.home.glob("*.json"), reverse=True)]
 
     def last(self) -> _Learned | None:
@@ -184,6 +185,7 @@ class LibraryLearning:
         """Estimated cost, or why it cannot be estimated; None while it is being estimated in the background. The
         estimate is repeated when the library has grown by a fifth."""
         sizes = [library.table(table).count_rows() for table in input_tables(library)]
+        # Rounded logarithms to the base `_MUCH`: a new key for every fifth more.
         key = f"{name} {[round(math.log(1 + rows, _MUCH)) for rows in sizes]}"
         with self._lock:
             # One estimate at a time: two would slow, and so mislead, each other.
@@ -205,6 +207,7 @@ class LibraryLearning:
         try:
             self._costs[key] = cost_view(self.cache.value("cost of learning", self.uri, key, make=make), name)
         except Interrupted:
+            # A stopped estimate is no answer: the next view starts it again.
             del self._costs[key]
         except (SeehearError, ValueError, LookupError) as error:
             self._costs[key] = str(error)

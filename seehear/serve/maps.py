@@ -74,6 +74,7 @@ def clip_vectors(
             # CRC32 and not hash(): the sample must be the same in every process.
             if every == 1 or zlib.crc32(clip.encode()) % every == 0:
                 sums[clip] = sums[clip] + vector_E if clip in sums else vector_E
+    # By id and not in the order of the table: k-means and t-SNE depend on the order of their rows.
     ids = sorted(sums)
     return ids, unit(np.stack([sums[i] for i in ids])) if ids else np.zeros((0, table.width), np.float32)
 
@@ -97,6 +98,7 @@ def project(vectors_NE: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
         perplexity = min(30.0, (num - 1) / 3)
         xy = require("sklearn.manifold").TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)
     low, high = xy.min(axis=0), xy.max(axis=0)
+    # Points on one line have no extent in the other direction.
     return (xy - low) / np.maximum(high - low, 1e-9), kmeans.fit_predict(reduced)
 
 

@@ -41,6 +41,7 @@ def serving(
         with announced(library, Server(address=address, token=bool(config.token), follows=True)):
             yield address
     finally:
+        # Set by hand: uvicorn handles signals in the main thread only.
         server.should_exit = True
         thread.join()
 
@@ -75,6 +76,7 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off only if the protocol is named; otherwise answers would wait 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # Without it the port of a server that was just stopped stays taken for a minute.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

@@ -210,6 +210,7 @@ class Applying:
             with writing(self._uri, "texts", patience=0.0):
                 self._stale.update(settle_edits(library))
             self._done()
+            # After the clips, whose texts it is made of; the two have locks of their own.
             if self._stale and FULLTEXT in library.tables():
                 with writing(self._uri, "vectors", patience=0.0):
                     update_fulltext(library, sorted(self._stale))

@@ -43,6 +43,7 @@ def is_one(inputs: Any) -> bool:
     if isinstance(inputs, np.ndarray):
         # An array of strings or objects is a list of items; one of numbers is a picture or a sound.
         return inputs.ndim == 0 or inputs.dtype.kind not in "UO"
+    # Images of PIL and tensors by their attributes: neither package is imported to tell them.
     single = isinstance(inputs, str | Mapping | os.PathLike) or hasattr(inputs, "convert") or hasattr(inputs, "ndim")
     return single or not isinstance(inputs, Iterable)
 

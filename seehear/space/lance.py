@@ -25,6 +25,7 @@ from seehear.space.shared import SharedSpace
 class SpaceFunction(EmbeddingFunction):
     model: str
     """Address of a space, as `SharedSpace.from_pretrained` takes it."""
+    # LanceDB repeats a failed call after pauses, as for a service: a local error comes again.
     max_retries: int = 0
 
     def ndims(self) -> int:
@@ -38,6 +39,7 @@ class SpaceFunction(EmbeddingFunction):
         return list(_space(self.model).encode_document(self.sanitize_input(texts)))
 
 
+# A few: each keeps a model in memory.
 @lru_cache(maxsize=4)
 def _space(address: str) -> SharedSpace:
     return SharedSpace.from_pretrained(address)

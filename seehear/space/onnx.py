@@ -70,6 +70,7 @@ def export_onnx(space: SpaceModel, folder: Path) -> dict[str, Any]:
                     missing[part.name] = part.no_graph
         head = _head(space, m, windows)
         graphs.append({"head": m} | _write(head, folder / f"{m}.head.onnx", "embeddings"))
+    # Last: it lists graphs that are written and compared.
     about = {"space": space.space, "dim": space.dim, "graphs": graphs, "not_exported": missing}
     (folder / "model.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
     return about

@@ -260,6 +260,7 @@ class Tower(Encoder):
 def towers_of(method: Method, inputs: InputSpec) -> dict[Modality, Tower]:
     """Towers by modality, in the order of the first space with the modality."""
     modalities = dict.fromkeys(m for held in method.spaces.values() for m in held)
+    # With the input specification: the same weights on other frames give other features.
     model = fingerprint(
         weights=tensors_hash(method.state_dict()), method=method.name, config=asdict(method.config), **inputs.plain()
     )

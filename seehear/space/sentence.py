@@ -38,6 +38,7 @@ class SharedSpaceModule(InputModule):
         if device != torch.device(self.space.device):
             self.space.to(device)
         task = features["task"] if features["task"] in self.space.prompts else None
+        # In one batch, since sentence-transformers has divided the inputs already.
         vectors_NE: torch.Tensor = self.space.encode(
             features["inputs"], task, features["prompt"] or None, len(features["inputs"]), convert_to_tensor=True
         )

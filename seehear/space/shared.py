@@ -248,6 +248,7 @@ def quantized(vectors_NE: Float[np.ndarray, "n e"], precision: Precision) -> np.
         return vectors_NE
     if precision in ("binary", "ubinary"):
         bits = np.packbits(vectors_NE > 0, axis=-1)
+        # In int16, as 0 - 128 would wrap around in uint8.
         return bits if precision == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
     low_E, high_E = vectors_NE.min(axis=0), vectors_NE.max(axis=0)
     steps_E = (high_E - low_E) / 255
@@ -260,6 +261,7 @@ def quantized(vectors_NE: Float[np.ndarray, "n e"], precision: Precision) -> np.
 # Download and upload of spaces on a model hub.
 
 _ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+# Nothing else is downloaded: repositories also hold pickles, and weights of other frameworks.
 _FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "model/*"]
 
 

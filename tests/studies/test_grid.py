@@ -123,7 +123,7 @@ def test_an_interrupted_training_inside_a_cell_is_no_failed_cell(tmp_path):
     def interrupted(cell):
         raise Interrupted("saved, go on with --resume")
 
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command again to continue"):
         run_grid(tmp_path, CELLS, interrupted, about={})
     assert not list((tmp_path / "failed").iterdir())
 
