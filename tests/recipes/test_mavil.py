@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.nn.test_image_mae import as_timm, published
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
@@ -22,6 +21,7 @@ from seehear.train import loop
 from seehear.train.files import save_model
 from seehear.train.optim import learning_rate
 from tests.inputs.raw_library import PLAIN
+from tests.methods.test_mavil_layers import as_timm, published
 from tests.methods_under_test import mavil
 from tests.train import test_golden as golden
 
