@@ -142,6 +142,7 @@ class HubEncoder(FrozenEncoder):
                     self.tower.folder,
                     local_files_only=True,
                     trust_remote_code=False,
+                    # Whatever the folder was saved in: `_precision` decides when it runs.
                     dtype=torch.float32,
                     output_loading_info=True,
                 )

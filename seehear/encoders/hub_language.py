@@ -203,6 +203,7 @@ class QwenPictures(_LanguagePictures):
     def look(self, model: nn.Module, patches: dict[str, Tensor]) -> Float[Tensor, "t d"]:
         grid_T3 = patches["image_grid_thw"]
         merge, marks = int(self.whole.vision_config.spatial_merge_size), self.whole
+        # The vision tower merges squares of patches into one token each.
         count = int(grid_T3[0].prod()) // merge**2
         before, after = (self.text.tokenizer(t, add_special_tokens=False)["input_ids"] for t in _chat(_INSTRUCTION))
         body = [marks.vision_start_token_id, *[marks.image_token_id] * count, marks.vision_end_token_id]

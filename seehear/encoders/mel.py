@@ -47,6 +47,7 @@ class MelSettings:
 
 
 MEL = MelSettings(rate=16_000, n_fft=512, hop=160, bands=64, high=8_000.0)
+# Added before the logarithm: digital silence would be minus infinity.
 QUIETEST = 1e-6
 
 
@@ -113,6 +114,7 @@ class MelFrames(FrozenEncoder):
         self.fingerprint = fingerprint(mel="davemel", bands=BANDS, padding=PADDING_DB, **asdict(options))
 
     def preparation(self) -> ReadWaveform:
+        # What the window of the last frame reaches: later sound would be cut anyway.
         samples = (self.options.frames - 1) * DaveMel.hop + DaveMel.size
         return ReadWaveform(rate=DaveMel.rate, at_most=samples / DaveMel.rate)
 

@@ -149,7 +149,9 @@ def preset_encoders(preset: str, modalities: Collection[str], language: str = ""
     """Encoders of a preset for a library with these modalities. `language`: code of most of its speech, as 'de'."""
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
+    # By the first modality: without pictures or sounds the text tower of a joint encoder has no counterpart.
     encoders = [encoder for encoder in PRESETS[preset] if set(encoder.modalities[:1]) & set(modalities)]
+    # Encoder and package have one name. Looked for, not imported.
     if language not in ("", "en") and importlib.util.find_spec(MULTILINGUAL.name):
         encoders = [MULTILINGUAL if encoder.name == "minilm" else encoder for encoder in encoders]
     return encoders

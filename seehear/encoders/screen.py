@@ -84,6 +84,7 @@ def fingerprint() -> str:
     """SHA-256 over RapidOCR's version and the models that it carries."""
     folder = Path(str(require("rapidocr", EXTRA).__file__)).parent / "models"
     parts = [metadata.version("rapidocr")]
+    # Sorted: the order of a folder differs between machines.
     for path in sorted(folder.glob("*.onnx")):
         with path.open("rb") as file:
             parts.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}")

@@ -253,6 +253,7 @@ class Whisper:
         files = {name: b"".join(Path(part).read_bytes() for part in parts) for name, parts in self.weights.files}
         source = self.weights.folder or self.weights.name
         try:
+            # The model was found and its files hashed before: nothing is downloaded here.
             return require("faster_whisper", EXTRA).WhisperModel(
                 source, cpu_threads=1, files=files or None, local_files_only=True, device=device, compute_type=number
             )

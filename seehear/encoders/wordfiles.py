@@ -84,6 +84,7 @@ class _MappedFile(WordFile):
     def __init__(self, path: Path):
         self.path = path
         with open(path, "rb") as file:
+            # An empty file cannot be mapped.
             if not path.stat().st_size:
                 raise SeehearError(f"{path} is empty")
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -147,6 +148,7 @@ class _MappedFile(WordFile):
             hashes += _hash(word)
             places.append(place)
         index = np.stack([np.frombuffer(hashes, "<u8"), np.array(places, dtype=np.uint64)])
+        # Stable: of a repeated word the first record stays first.
         return index[:, np.argsort(index[0], kind="stable")]
 
     def _said(self) -> tuple[int, int, int] | None:
@@ -211,6 +213,7 @@ class _TextFile(_MappedFile):
         return end if end >= 0 else len(self._bytes)
 
     def _scan(self) -> Iterator[tuple[bytes, int]]:
+        # Lines are counted from the first of the file, which may be 'WORDS WIDTH'.
         at, found, number = self._begin, 0, int(self._begin > 0)
         while at < len(self._bytes):
             end = self._end_of_line(at)

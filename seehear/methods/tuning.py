@@ -125,8 +125,8 @@ def reciprocal_ranks(
     same weight. This only ranks candidates; evaluation proper is `evaluation`."""
     scores = {}
     for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
+        # The similarities below are a square matrix: 64 MB for 4,096 rows in float32.
         rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
-        # The similarities are a square matrix: 64 MB for 4,096 rows in float32.
         if len(rows) > 1:
             vectors = maps.embed({m: torch.as_tensor(latents[m])[rows] for m in (p, q)})
             similar = vectors[p] @ vectors[q].T

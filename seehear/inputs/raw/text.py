@@ -40,6 +40,7 @@ class _Kept(dict[int, int | str | None]):
     """Table for `str.translate`: keeps letters, marks and digits, drops invisible signs, makes all else a space."""
 
     def __missing__(self, code: int) -> int | str | None:
+        # Stored in the table, so that each character is looked up once.
         kind = unicodedata.category(chr(code))
         self[code] = code if kind[0] in "LMN" else None if kind == "Cf" else " "
         return self[code]
@@ -188,6 +189,7 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
 
 def library_vocabulary(library: LibraryTables, config: VocabularyConfig | None = None) -> Vocabulary:
     """Vocabulary of the texts of a library's training clips."""
+    # Held-out clips do not decide which words are known.
     clips = library.clips("split = 'train'")
     return learn_vocabulary((text.text for clip in clips for text in learned_texts(clip)), config)
 
