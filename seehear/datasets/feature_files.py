@@ -148,6 +148,7 @@ class FeatureIndex(MediaIndex):
                 stem = os.path.splitext(name)[0]
                 if _base(stem) == base:
                     file = FeatureFile(str(self.folder / unprintable(name)))
+                    # Of files of one name in two folders the first in order counts.
                     found.setdefault(stem.rpartition("/")[2].removeprefix(base), file)
         return found
 

@@ -109,6 +109,7 @@ def mel_window(mel_FT: Any, start: float, end: float, frames: int) -> np.ndarray
     real level; None without frames."""
     if mel_FT.shape[0] != MEL_BANDS:
         raise SeehearError(f"expected {MEL_BANDS} mel bands by frames; got {tuple(mel_FT.shape)}")
+    # Not at the head of the file: features of pictures are read without torch.
     from seehear.nn.davenet import PADDING_DB
 
     first = mel_frame(start)

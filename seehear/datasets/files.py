@@ -198,6 +198,7 @@ def number(values: Mapping[str, str], column: str) -> float:
         value = float(values[column])
     except ValueError:
         value = -1.0
+    # NaN and infinity fail this as well.
     if not 0 <= value < 1e7:
         raise SeehearError(f"{column} {values[column]!r} is no time in seconds")
     return value

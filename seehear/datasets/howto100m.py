@@ -139,6 +139,7 @@ def read_captions(path: Path) -> Captions:
 
 def _of_folder(folder: Path) -> Captions:
     """Videos of a folder with a table start,end,text for each."""
+    # Sorted: the order of a folder differs between machines.
     for path in sorted(folder.glob("*.csv")):
         columns: dict[str, list[Any]] = {"start": [], "end": [], "text": []}
         try:

@@ -46,6 +46,7 @@ class MediaIndex:
             self._file.write(name.encode() + b"\n")
         self._file.flush()
         unsorted = np.asarray(hashes, dtype=np.int64)
+        # Stable: files with one key stay in the order of the walk.
         order = np.argsort(unsorted, kind="stable")
         self._hashes, self._places = unsorted[order], np.asarray(places, dtype=np.int64)[order]
 

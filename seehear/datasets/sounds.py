@@ -36,6 +36,7 @@ def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
             keys=(name,),
             id=name,
             split=splits.get(int(row["fold"]), "train"),
+            # Several clips come from one upload, and ESC-50 keeps these in one fold.
             group=given(row, "src_file"),
             start=0.0,
             labels=(spaced(given(row, "category")),),
@@ -129,6 +130,7 @@ def llp(files: Files, options: ImportOptions) -> Items:
     def item(split: str, row: dict[str, str]) -> DatasetItem:
         name = given(row, "filename")
         # '4YdbENYcIyE_23_33': seconds 23 to 33 of a video.
+        # From the right: ids of YouTube may hold underscores.
         video, *times = name.rsplit("_", 2)
         if len(times) != 2:
             raise SeehearError(f"{name!r} is no clip: expected ID_START_END, as in 4YdbENYcIyE_23_33")
