@@ -82,6 +82,7 @@ def _videos(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for sentence in objects(found, "sentences"):
         texts.setdefault(str(sentence.get("video_id")), []).append(sentence.get("caption", ""))
     for place, video in enumerate(found["videos"], start=1):
+        # An entry of another type has no split, and so becomes a bad row: it does not end the import.
         video = video if isinstance(video, dict) else {}
         name = str(video.get("video_id", ""))
         youtube_id = parse_qs(urlsplit(str(video.get("url", ""))).query).get("v", [""])[0]
@@ -157,6 +158,7 @@ def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
 def ucf101(files: Files, options: ImportOptions) -> Items:
     """Clips of list `fold`; their use in all three lists is in the meta: split1, split2, split3."""
     index = files.need("classInd.txt", "ucfTrainTestlist/classInd.txt")
+    # Lines are '1 ApplyEyeMakeup'.
     classes = {name for _, line in words(index) for name in line.split()[1:]}
     names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
     paths = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}

@@ -93,6 +93,7 @@ class FeatureFile:
         """Key that changes with the file."""
         if self.array is not None:
             return self.content
+        # Not the content: unchanged files of many gigabytes would be read again in every run.
         stat = os.stat(self.name)
         return f"{self.name} {stat.st_size} {stat.st_mtime_ns}"
 

@@ -121,6 +121,7 @@ class FeatureUpdate:
         info = {"origin": self.wanted.name, "recipe": recipe, "kind": "features"}
         if features.bad:
             info["bad"] = json.dumps(features.bad, sort_keys=True)
+        # Windows of sound depend on their length as well as on the file.
         content = digest(f"{self.mel_frames}", *(f"{kind}={files[kind].content}" for kind in sorted(files)))
         size = sum(file.size for file in files.values())
         # No time: a source is several files here, whose states are in the recipe.
@@ -243,6 +244,7 @@ class FeatureUpdate:
         now = {reject.path: reject for reject in self.rejects}
         old = {r.path: r for r in self.library.rejects() if r.origin == self.wanted.name}
         self.library.remove_rejects(path for path in old if path not in now)
+        # Unchanged ones are not written: a write is a version of the table.
         self.library.put_rejects([r for path, r in now.items() if old.get(path) != r])
 
 

@@ -179,6 +179,7 @@ def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
             found = json.load(file, object_hook=without_tokens)
     except OSError as error:
         raise SeehearError(f"{path}: cannot be read ({error.strerror})") from error
+    # JSON that is nested too deeply raises RecursionError.
     except (ValueError, RecursionError) as error:
         raise SeehearError(f"{path}: is no JSON ({error})") from error
     if not isinstance(found, dict) or not isinstance(found.get(needed), kind):

@@ -57,6 +57,7 @@ class MediaIndex:
         """Paths below the folder, in order."""
         place = 0
         while True:
+            # The place is kept here: between two names `find` moves the file's own.
             self._file.seek(place)
             line = self._file.readline()
             if not line:
@@ -135,6 +136,7 @@ def _same(key: str, keys: tuple[str, ...]) -> bool:
 
 
 def _hash(key: str) -> int:
+    # Names that are no UTF-8 hold surrogates.
     normal = unicodedata.normalize("NFC", key).encode("utf-8", "surrogatepass")
     # Eight bytes in place of a name; `find` compares the names themselves.
     return int.from_bytes(hashlib.blake2b(normal, digest_size=8).digest(), "big", signed=True)

@@ -28,6 +28,7 @@ from seehear.errors import SeehearError
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
 # Largest number of parts of a tuple, nested tuples counted at every occurrence.
+# A few bytes can nest each tuple twice in the next: walking n of them would take 2^n steps.
 _MAX_PARTS = 1_000_000
 
 

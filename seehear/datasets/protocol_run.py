@@ -237,6 +237,7 @@ def _of_task(
         row = dict(zip(gallery.owner.tolist(), range(len(gallery.owner)), strict=True))
         for video, seconds in videos.items():
             scores_TK, truth_TK = np.zeros((len(seconds), len(steps_KE))), np.zeros((len(seconds), len(steps_KE)), bool)
+            # In the order of time: steps are located in their order.
             for t, clip in enumerate(sorted(seconds, key=lambda c: c.start)):
                 if (at := row.get(place[clip.id])) is not None:
                     scores_TK[t] = steps_KE @ gallery.vectors[at]

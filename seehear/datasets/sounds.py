@@ -61,6 +61,7 @@ def speech_commands(files: Files, options: ImportOptions) -> Items:
         return
     for place, found in enumerate(files.media, start=1):
         clip = "/".join(PurePosixPath(found).with_suffix("").parts[-2:])
+        # The folder of background noises has no word, and no such name in it.
         if "_nohash_" in clip and clip not in listed:
             yield replace(_of_speech({"clip": clip}, "train"), table="speech-commands", line=place)
 
@@ -88,6 +89,7 @@ def audiocaps(files: Files, options: ImportOptions, *, folder: str, version: str
     def item(split: str, row: dict[str, str]) -> DatasetItem:
         video, start = given(row, "youtube_id"), number(row, "start_time")
         times, meta = (start, start + _CLIP_SECONDS), {"start_time": f"{start:g}"}
+        # One id for the five rows that a clip of test has: their captions are joined by it.
         clip = youtube_clip(video, f"{video}_{start:g}", split, times, meta)
         return replace(clip, texts=captions(row["caption"]))
 

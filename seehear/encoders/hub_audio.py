@@ -66,6 +66,7 @@ class SpectrogramTower(HubTower):
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
         kind = getattr(require("transformers", "hub"), self.extractor)
+        # From the settings and not from the folder: they may be a part of processor_config.json.
         self.features = kind.from_dict(read_settings(folder, "feature_extractor"))
 
     def seconds(self) -> float:

@@ -36,6 +36,7 @@ class MelSettings:
     def __call__(self, waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b t f"]:
         """(..., S) -> (..., 1 + S // hop, F); Hann windows centred on samples 0, hop, ..., zeros beyond both ends."""
         window = torch.hann_window(self.n_fft, device=waveform_S.device)
+        # Padded here: `torch.stft` would mirror the sound at its ends.
         padded = F.pad(waveform_S, (self.n_fft // 2, self.n_fft // 2))
         spectrum = torch.stft(padded, self.n_fft, self.hop, window=window, center=False, return_complex=True)
         return (self._filters().to(waveform_S.device) @ spectrum.abs().pow(self.power)).mT

@@ -84,6 +84,7 @@ def load_encoder(name: str, *, modality: str | None = None, device: str = "auto"
         encoder = kind(read_options(options, base, given))
     elif base in JOINT:
         kind, options = JOINT[base]()
+        # Options of the name go before what the caller asks for; a contradiction is refused below.
         encoder = kind(read_options(options, base, {"modality": modality or ""} | given))
     elif base in IMPORTED:
         raise SeehearError(
@@ -99,6 +100,7 @@ def load_encoder(name: str, *, modality: str | None = None, device: str = "auto"
 
 def pick_device(device: str = "auto") -> str:
     """'auto' is the first of CUDA, Apple's and the CPU that this machine has."""
+    # Not at the head of the file: names and presets are listed without torch.
     import torch
 
     if device != "auto":

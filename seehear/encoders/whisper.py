@@ -250,6 +250,7 @@ class Whisper:
     @cached_property
     def _model(self) -> Any:
         device, number = ("cuda", "float16") if self.gpu else ("cpu", "int8")
+        # A packaged model in parts is joined in memory, which faster-whisper takes in place of a folder.
         files = {name: b"".join(Path(part).read_bytes() for part in parts) for name, parts in self.weights.files}
         source = self.weights.folder or self.weights.name
         try:

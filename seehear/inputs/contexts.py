@@ -211,6 +211,7 @@ def extended(
         own = video_N[growing]
         backward[(low[growing] == 0) | (video_N[before] != own)] = torch.inf
         forward[(high[growing] == n - 1) | (video_N[after] != own)] = torch.inf
+        # Of equal spans the earlier, as in MCN's code.
         goes_back = backward <= forward
         possible = torch.minimum(backward, forward) < torch.inf
         taken = before.where(goes_back, after)[possible]

@@ -123,6 +123,7 @@ def _stream(
     loader = DataLoader(
         chunks,
         sampler=calls,
+        # A call is a whole chunk: nothing is left to batch or to stack.
         batch_size=None,
         collate_fn=_unchanged,
         worker_init_fn=_ignore_interrupts,
@@ -258,6 +259,7 @@ class Loader:
         stream = _stream(_Chunks(self.data, self.seed), parts, self.workers, self.device)
         for step in range(start, self.steps):
             share = distributed.share(self.place(step).rows)
+            # As many parts as this step was cut into above.
             chunks = [self._arrive(c) for c in islice(stream, min(self.workers, share.stop - share.start))]
             yield {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
 

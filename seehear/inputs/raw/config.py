@@ -125,6 +125,7 @@ class RawConfig:
     @property
     def decoded_side(self) -> int:
         """Pixels of the shorter side of a whole picture as it is decoded."""
+        # `side` is of the region: the picture is decoded larger by as much as the region is smaller.
         top, left, bottom, right = self.region
         side = self.side or round(self.size * 8 / 7)
         return max(1, round(side / min(bottom - top, right - left)))

@@ -93,6 +93,7 @@ class Vocabulary:
         """The words of a text, as the vocabulary spells them."""
         if self.by_byte:
             # latin-1 gives each byte a letter of its own.
+            # White space is folded, as in `ReadText`: the encoder sees the same text.
             return list(" ".join(text.split()).encode().decode("latin-1"))
         # One spelling for letters that are composed or decomposed.
         text = unicodedata.normalize("NFC", text.lower() if self.lower else text)
