@@ -135,6 +135,7 @@ def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tup
     # The tables of AudioSet have a space after each comma.
     reader = csv.reader(plain, delimiter=delimiter, skipinitialspace=True)
     while True:
+        # Taken before the record is read: a quoted field may run over several lines.
         line = reader.line_num + start
         try:
             values = [value.strip() for value in next(reader)]

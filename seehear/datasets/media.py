@@ -115,6 +115,7 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
             continue
         # Device and inode: links to a folder above would be walked forever.
         visited.add((stat.st_dev, stat.st_ino))
+        # In place: `os.walk` goes through them in this order, the same on every machine.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = PurePath(os.path.relpath(here, folder)).as_posix()
         for name in sorted(files):

@@ -191,6 +191,7 @@ def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) 
     for subset, path in paths.items():
         split = "test" if subset == "eval" else "train"
         if path is not None:
+            # Copies of the lists have lost their comments, or only the # before the names of the columns.
             records = without_header(path, _SEGMENTS, first=("ytid",))
             yield from files.rows(path, records, partial(item, split, subset))
         elif options.wants(split):

@@ -63,6 +63,7 @@ class RapidScreen:
         scale = PROBE_SIDE / min(height, width)
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            # By area: OpenCV's other ways of shrinking skip pixels, and thin strokes with them.
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         found = self._probe(_bgr(frame), use_det=True, use_cls=False, use_rec=False)
         boxes = [] if found.boxes is None else [_box(corners, frame) for corners in found.boxes]

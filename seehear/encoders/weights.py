@@ -75,6 +75,7 @@ def remembered_hash(path: Path) -> str:
 
 
 def cache_folder() -> Path:
+    # Set but empty counts as not set, as the XDG rules have it.
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear"
 
 

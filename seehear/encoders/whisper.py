@@ -176,6 +176,7 @@ def _in_folder(folder: Path, *, name: str) -> WhisperWeights:
         if (folder / "model.safetensors").is_file():
             hint = "it is of transformers: convert it with ct2-transformers-converter --copy_files tokenizer.json"
         raise SeehearError(f"{folder} is no Whisper model of faster-whisper: no {', '.join(missing)} in it; {hint}")
+    # Sorted: a fingerprint must not depend on the order of the folder.
     small = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".txt")]
     sums = [file_hash(path) for path in small] + [remembered_hash(folder / "model.bin")]
     return WhisperWeights(name=name, folder=str(folder), fingerprint=_fingerprint(sums))

@@ -148,6 +148,7 @@ class WordTower(FrozenEncoder):
     def __init__(self, options: WordTowerOptions):
         if options.modality == "video":
             self.modality = "video"
+            # With the same options: a library's latents made with others have another fingerprint.
             self.source: Encoder = EfficientNet(FrameOptions(frames=options.frames, size=options.size))
         elif options.modality == "text":
             self.modality = "text"

@@ -122,6 +122,7 @@ class DiffMAViLConfig(MAViLConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # JSON gives a list.
         object.__setattr__(self, "diffuse", tuple(self.diffuse))
         for m in self.diffuse:
             if m not in SIDES:

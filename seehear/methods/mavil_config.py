@@ -54,6 +54,7 @@ class MAViLConfig(MethodConfig):
     """Attention of hidden patches: to all patches (joint), or to the visible ones only (cross)."""
     decoded: dict[Modality, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 1.0))
     """Share of the hidden patches that is decoded; a joint decoder decodes all."""
+    # 4 s at 2 frames a second beside 10 s of sound: the paper's pairs are aligned as clips, not in time.
     frames: tuple[int, int, int] = (8, 224, 224)
     """Frames, height and width of the pictures."""
     patch: tuple[int, int, int] = (2, 16, 16)
@@ -62,6 +63,7 @@ class MAViLConfig(MethodConfig):
     """Positions within a picture only, the same at all times, as an image MAE's are when they are tiled."""
     rate: int = 16_000
     """Samples a second."""
+    # 10 s make 998 frames: the others are padding, as in Audio-MAE.
     mel_frames: int = 1024
     """Frames of the spectrogram, one every 10 ms: longer sounds are cut, shorter ones padded."""
     mel_bands: int = 128

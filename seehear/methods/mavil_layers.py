@@ -99,6 +99,7 @@ class Trunk(nn.Module):
 class JointFusion(nn.Module):
     def __init__(self, size: Size, *, layers: int):
         super().__init__()
+        # With a norm at its end: decoders of MAE's family read normed tokens. The paper does not say.
         self.transformer = Transformer(replace(size, layers=layers))
 
     def forward(

@@ -110,6 +110,7 @@ class Sound(nn.Module):
     def forward(self, x: Tensor, length_B: Tensor | None, has_B: Tensor | None, *, learning: bool) -> Tensor:
         """(B, F, S), or (B, N), to (B, C). `length_B`: frames, or samples, of each row that are its own; None: all. Of
         a row that is absent (0 in `has_B`) nothing is: batch norm does not see it."""
+        # Batch norm needs lengths in any case: an absent row is one of length 0.
         if length_B is None and (self.mel is not None or self.network.kind == "batch"):
             length_B = torch.full((len(x),), x.shape[-1], device=x.device)
         if self.mel is not None and length_B is not None:

@@ -138,6 +138,7 @@ class Painter(Method):
         a_B1, s_B1 = self._levels(t_B)
         total_BK = a_B1.square() * self.variance + s_B1.square()
         condition_BH = self.time(t_B) + self.told(c_BE.to(self.told.weight))
+        # Divided by its deviation: the network reads unit variance at every step.
         h_BH = self.into(z_BK / total_BK.sqrt())
         for block in self.blocks:
             h_BH = block(h_BH, condition_BH)

@@ -88,6 +88,7 @@ class VATTConfig(MethodConfig):
     """Settings of the spectrogram."""
     mel_patch: tuple[int, int] = (16, 5)
     """Frames and bands of a token of the spectrogram."""
+    # The words of MIL-NCE's release: word2vec trained on HowTo100M, which VATT takes over.
     vocabulary: int = 65_536
     """Words with their vectors; number 0 is padding."""
     word_width: int = 300
@@ -102,6 +103,7 @@ class VATTConfig(MethodConfig):
     keep: dict[Modality, float] = field(default_factory=dict)
     """DropToken: share of the tokens that a training step reads; by default 0.5 of video and of waveforms, all of a
     spectrogram. Text is never dropped."""
+    # The official code draws one set for all clips of a batch.
     keep_per_sample: bool = False
     """A keep set of its own for each clip, not one for the whole batch."""
     dropout: float = 0.1

@@ -93,6 +93,7 @@ def halves(present_BM: Bool[Tensor, "b m"]) -> tuple[Tensor, Tensor]:
         )
     first, second, left = [], [], []
     for rows in _alike(present_BM):
+        # Each source is in one mixed row only, so that the rows of a batch stay independent.
         half = len(rows) // 2
         first.append(rows[:half])
         second.append(rows[half : 2 * half])

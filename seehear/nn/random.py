@@ -17,6 +17,7 @@ from torch import Tensor
 
 _BLOCKS = 64
 _SMALLEST_BLOCK = 16
+# `random_` from here on without an upper end draws all 64 bits.
 _INT64 = -(2**63)
 
 

@@ -115,6 +115,7 @@ class Block(nn.Module):
         rows = rng.stop - rng.start
         # Each of the sentences that belong to a row has a draw of its own.
         kept_B = rng.uniform(f"{name}/path", len(y_BLD) // rows).flatten() >= self.drop_path
+        # Scaled up, so that nothing is scaled in use.
         return y_BLD * (kept_B.to(y_BLD) / (1 - self.drop_path))[:, None, None]
 
 
@@ -125,6 +126,7 @@ class Attention(nn.Module):
         super().__init__()
         # T5 does not divide its logits.
         self.heads, self.scale = heads, (width // heads) ** -0.5 if scaled else 1.0
+        # One product in place of three; each third is initialised as a map of its own.
         self.into = glorot(nn.Linear(width, 3 * width, bias=bias), parts=3)
         self.out = glorot(nn.Linear(width, width, bias=bias))
 

@@ -116,6 +116,7 @@ class ClipReader:
             found, corrupt = self._window(span, asked)
         except DecodeError as error:
             return self._lose(path, str(error).removeprefix(path).lstrip(": "), len(asked))
+        # Not a damaged file: the user has to know, and the run ends.
         except SeehearError:
             raise
         except Exception as error:
@@ -248,6 +249,7 @@ class Lost:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="seehear-lost-"))
         self._known: set[str] = set()
+        # Runs as the interpreter ends as well, which `__del__` may not.
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def __getstate__(self) -> dict[str, Any]:
