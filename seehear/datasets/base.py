@@ -125,6 +125,7 @@ class Importer:
 
 def by_stem(path: str) -> tuple[str, ...]:
     """'images/COCO_val2014_1' -> 'COCO_val2014_1'"""
+    # Without folders: media may lie at any depth below the root.
     return (path.rpartition("/")[2],)
 
 
@@ -134,6 +135,7 @@ def by_folder(path: str) -> tuple[str, ...]:
 
 
 # Some downloaders of AudioSet put a Y before the id.
+# Behind it may stand the times of a cut, which `MediaIndex.locate` compares with the item's.
 _YOUTUBE = re.compile(r"Y?([A-Za-z0-9_-]{11})(?:[_.-].*)?")
 
 

@@ -33,6 +33,7 @@ def msrvtt(files: Files, options: ImportOptions) -> Items:
 
 
 def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> DatasetItem:
+    # Clips are cut from fewer videos than there are clips: the video is the group.
     meta = {"youtube_id": youtube_id} if youtube_id else {}
     return DatasetItem(
         keys=(video,), id=video, split=split, group=youtube_id, start=0.0, texts=captions(*texts), meta=meta
@@ -81,6 +82,7 @@ def _videos(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for sentence in objects(found, "sentences"):
         texts.setdefault(str(sentence.get("video_id")), []).append(sentence.get("caption", ""))
     for place, video in enumerate(found["videos"], start=1):
+        # An entry of another type has no split, and so becomes a bad row: it does not end the import.
         video = video if isinstance(video, dict) else {}
         name = str(video.get("video_id", ""))
         youtube_id = parse_qs(urlsplit(str(video.get("url", ""))).query).get("v", [""])[0]
@@ -100,6 +102,7 @@ def youcook2(files: Files, options: ImportOptions) -> Items:
         records = with_header(test, ("video_id", "start", "end", "text", "task"))
         yield from files.rows(test, records, _of_youcook2)
     if trainval is not None:
+        # The official test split has no public captions: what papers call test is the validation split.
         wanted = {"training": "train"} | ({} if test else {"validation": "test"})
         yield from files.rows(trainval, _segments(trainval, wanted), _of_youcook2)
     elif options.wants("train"):
@@ -145,6 +148,7 @@ def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
         video, (start, end) = given(row, "youtube_id"), span(row, "time_start", "time_end")
         # Test lists have none.
         label = row.get("label", "")
+        # How downloaders of Kinetics name a file: ID_000417_000427.
         clip = youtube_clip(video, f"{video}_{start:06.0f}_{end:06.0f}", split, (start, end), {})
         return replace(clip, labels=(label,) if label else ())
 
@@ -154,6 +158,7 @@ def kinetics(files: Files, options: ImportOptions, *, size: str) -> Items:
 def ucf101(files: Files, options: ImportOptions) -> Items:
     """Clips of list `fold`; their use in all three lists is in the meta: split1, split2, split3."""
     index = files.need("classInd.txt", "ucfTrainTestlist/classInd.txt")
+    # Lines are '1 ApplyEyeMakeup'.
     classes = {name for _, line in words(index) for name in line.split()[1:]}
     names = {(n, split): f"{split}list{n:02d}.txt" for n in range(1, _LISTS + 1) for split in ("train", "test")}
     paths = {key: files.find(name, f"ucfTrainTestlist/{name}") for key, name in names.items()}
@@ -164,6 +169,7 @@ def ucf101(files: Files, options: ImportOptions) -> Items:
     for (fold, split), path in lists.items():
         for _, line in words(path):
             uses.setdefault(line.split()[0], {})[f"split{fold}"] = split
+    # Fold 0 reads the first list: each of the three has all clips, by training and test together.
     fold = options.fold or 1
     if not any(listed == fold for listed, _ in lists):
         raise SeehearError(f"{files.root}: neither trainlist{fold:02d}.txt nor testlist{fold:02d}.txt exists")
@@ -201,6 +207,7 @@ def hmdb51(files: Files, options: ImportOptions) -> Items:
         split = _USES[uses[f"split{options.fold}"]] if options.fold else "train"
         if not split:
             return None
+        # MIL-NCE's table has labels as in the names of the official lists: 'brush_hair_test'.
         label, stem = row["label"].removesuffix("_test"), PurePosixPath(name).stem
         meta = {"class": label} | {key: _USES[use] for key, use in uses.items() if _USES[use]}
         # Names are MOVIE_CLASS_BODY_CAMERA_PEOPLE_VIEW_QUALITY_NUMBER: clips of one movie are one recording.

@@ -93,6 +93,7 @@ class FeatureFile:
         """Key that changes with the file."""
         if self.array is not None:
             return self.content
+        # Not the content: unchanged files of many gigabytes would be read again in every run.
         stat = os.stat(self.name)
         return f"{self.name} {stat.st_size} {stat.st_mtime_ns}"
 
@@ -148,6 +149,7 @@ class FeatureIndex(MediaIndex):
                 stem = os.path.splitext(name)[0]
                 if _base(stem) == base:
                     file = FeatureFile(str(self.folder / unprintable(name)))
+                    # Of files of one name in two folders the first in order counts.
                     found.setdefault(stem.rpartition("/")[2].removeprefix(base), file)
         return found
 

@@ -33,6 +33,7 @@ from seehear.library.summary import Tally
 from seehear.library.tables import LibraryTables, Vectors, in_batches, quote, table_name
 from seehear.progress import Interrupted, progress, stop_requests
 
+# Whichever is reached first. A kill loses one batch at most.
 _BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
 
 
@@ -112,6 +113,7 @@ class FeatureUpdate:
         before = self.known.get(name)
         if before is not None and before.info.get("recipe") == recipe:
             self.tally.unchanged += 1
+            # Said again for unchanged files: at the end, rejects that this run has not named are deleted.
             self._reject_again(before)
             return
         features = read_features(files, rows, self.wanted, self.mel_frames)
@@ -119,8 +121,10 @@ class FeatureUpdate:
         info = {"origin": self.wanted.name, "recipe": recipe, "kind": "features"}
         if features.bad:
             info["bad"] = json.dumps(features.bad, sort_keys=True)
+        # Windows of sound depend on their length as well as on the file.
         content = digest(f"{self.mel_frames}", *(f"{kind}={files[kind].content}" for kind in sorted(files)))
         size = sum(file.size for file in files.values())
+        # No time: a source is several files here, whose states are in the recipe.
         source = Source(source=name, size=size, mtime_ns=0, fingerprint=content, duration=features.duration, info=info)
         self._reject_again(source)
         clips = [self._clip(name, row, number, features) for number, row in enumerate(rows)]
@@ -189,6 +193,7 @@ class FeatureUpdate:
         rows = [
             (clip.id, content_key(clip, stream.modality, 0, {video.source.source: video.source}), vector)
             for video in batch
+            # Not strict: a video without this kind of features has no list of vectors at all.
             for clip, vector in zip(video.clips, video.features.vectors.get(stream.encoder, ()), strict=False)
             if vector is not None
         ]
@@ -239,6 +244,7 @@ class FeatureUpdate:
         now = {reject.path: reject for reject in self.rejects}
         old = {r.path: r for r in self.library.rejects() if r.origin == self.wanted.name}
         self.library.remove_rejects(path for path in old if path not in now)
+        # Unchanged ones are not written: a write is a version of the table.
         self.library.put_rejects([r for path, r in now.items() if old.get(path) != r])
 
 

@@ -44,6 +44,7 @@ def opened(path: str | Path) -> Iterator[Any]:
 def _array(path: str | Path, stack: ExitStack) -> Any:
     kind = os.path.splitext(path)[1].lower()
     if kind == ".npy":
+        # Without pickles, which can run code.
         return _checked(path, np.load(path, mmap_mode="r", allow_pickle=False))
     if kind not in (".h5", ".hdf5"):
         arrays = stack.enter_context(open_npz(path))
@@ -94,6 +95,7 @@ def rows_of_second(second: int, seconds: int, rows: int) -> slice:
 
 def pooled(x_TD: Any, rows: slice, columns: slice = slice(None)) -> np.ndarray | None:
     """(D,) float32 maximum over rows; None without rows."""
+    # Rows first: of a mapped file only these are read, of a .h5 only their chunks.
     part_TD = np.asarray(x_TD[rows])[:, columns]
     return part_TD.max(axis=0).astype(np.float32) if len(part_TD) else None
 
@@ -109,6 +111,7 @@ def mel_window(mel_FT: Any, start: float, end: float, frames: int) -> np.ndarray
     real level; None without frames."""
     if mel_FT.shape[0] != MEL_BANDS:
         raise SeehearError(f"expected {MEL_BANDS} mel bands by frames; got {tuple(mel_FT.shape)}")
+    # Not at the head of the file: features of pictures are read without torch.
     from seehear.nn.davenet import PADDING_DB
 
     first = mel_frame(start)

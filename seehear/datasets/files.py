@@ -135,6 +135,7 @@ def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tup
     # The tables of AudioSet have a space after each comma.
     reader = csv.reader(plain, delimiter=delimiter, skipinitialspace=True)
     while True:
+        # Taken before the record is read: a quoted field may run over several lines.
         line = reader.line_num + start
         try:
             values = [value.strip() for value in next(reader)]
@@ -179,6 +180,7 @@ def read_json(path: Path, needed: str, kind: type = list) -> dict[str, Any]:
             found = json.load(file, object_hook=without_tokens)
     except OSError as error:
         raise SeehearError(f"{path}: cannot be read ({error.strerror})") from error
+    # JSON that is nested too deeply raises RecursionError.
     except (ValueError, RecursionError) as error:
         raise SeehearError(f"{path}: is no JSON ({error})") from error
     if not isinstance(found, dict) or not isinstance(found.get(needed), kind):
@@ -198,6 +200,7 @@ def number(values: Mapping[str, str], column: str) -> float:
         value = float(values[column])
     except ValueError:
         value = -1.0
+    # NaN and infinity fail this as well.
     if not 0 <= value < 1e7:
         raise SeehearError(f"{column} {values[column]!r} is no time in seconds")
     return value

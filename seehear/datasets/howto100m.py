@@ -139,6 +139,7 @@ def read_captions(path: Path) -> Captions:
 
 def _of_folder(folder: Path) -> Captions:
     """Videos of a folder with a table start,end,text for each."""
+    # Sorted: the order of a folder differs between machines.
     for path in sorted(folder.glob("*.csv")):
         columns: dict[str, list[Any]] = {"start": [], "end": [], "text": []}
         try:
@@ -254,6 +255,7 @@ def _read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
                 raise ValueError
         except (ValueError, SeehearError) as error:
             raise SeehearError(f"{path}:{line}: expected step,start,end with steps 1 to {steps}") from error
+        # An annotation may end behind the features of its video.
         for second in range(math.floor(start), min(math.ceil(end), seconds)):
             marked[second].add(step)
     return marked

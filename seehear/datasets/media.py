@@ -46,6 +46,7 @@ class MediaIndex:
             self._file.write(name.encode() + b"\n")
         self._file.flush()
         unsorted = np.asarray(hashes, dtype=np.int64)
+        # Stable: files with one key stay in the order of the walk.
         order = np.argsort(unsorted, kind="stable")
         self._hashes, self._places = unsorted[order], np.asarray(places, dtype=np.int64)[order]
 
@@ -56,6 +57,7 @@ class MediaIndex:
         """Paths below the folder, in order."""
         place = 0
         while True:
+            # The place is kept here: between two names `find` moves the file's own.
             self._file.seek(place)
             line = self._file.readline()
             if not line:
@@ -113,6 +115,7 @@ def _walk(folder: Path, skip: str) -> Iterator[str]:
             continue
         # Device and inode: links to a folder above would be walked forever.
         visited.add((stat.st_dev, stat.st_ino))
+        # In place: `os.walk` goes through them in this order, the same on every machine.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = PurePath(os.path.relpath(here, folder)).as_posix()
         for name in sorted(files):
@@ -134,6 +137,7 @@ def _same(key: str, keys: tuple[str, ...]) -> bool:
 
 
 def _hash(key: str) -> int:
+    # Names that are no UTF-8 hold surrogates.
     normal = unicodedata.normalize("NFC", key).encode("utf-8", "surrogatepass")
     # Eight bytes in place of a name; `find` compares the names themselves.
     return int.from_bytes(hashlib.blake2b(normal, digest_size=8).digest(), "big", signed=True)

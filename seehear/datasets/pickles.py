@@ -28,6 +28,7 @@ from seehear.errors import SeehearError
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, RecursionError, struct.error)
 # Largest number of parts of a tuple, nested tuples counted at every occurrence.
+# A few bytes can nest each tuple twice in the next: walking n of them would take 2^n steps.
 _MAX_PARTS = 1_000_000
 
 
@@ -37,6 +38,7 @@ def read_pickle(path: str | Path) -> Any:
     try:
         # A memory map never reads or allocates more than the file has, whatever sizes it claims.
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            # Python 2 wrote arrays as text: latin1 keeps each of its bytes.
             reader = _Reader(data, encoding="latin1")
             found = reader.load()
             # Without arrays there is nothing to resolve, and a walk over all captions takes a while.
@@ -210,8 +212,10 @@ _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy.core.numeric", "_frombuffer"): _from_bytes,
     ("numpy.core.multiarray", "scalar"): lambda kind, data=b"": _from_bytes(data, kind, (1,), "C")[0].item(),
     ("numpy", "dtype"): _kind,
+    # Only the first argument of `_reconstruct`, never called by itself.
     ("numpy", "ndarray"): _no_class,
     ("_codecs", "encode"): _bytes,
+    # Below protocol 3, empty bytes are a call of `bytes`, all others one of `_codecs.encode`.
     ("builtins", "bytes"): _empty,
     ("__builtin__", "bytes"): _empty,
     ("collections", "OrderedDict"): lambda pairs=(): dict(pairs),

@@ -193,6 +193,7 @@ def _localise(space: SharedSpace, library: LibraryTables, wanted: Protocol, fusi
     """Recall of steps in videos, with one task in memory at a time."""
     if "text" not in space.encoders:
         raise SeehearError(f"{wanted.name} asks by text, and this run has none")
+    # Steps are texts without media.
     steps = library.clips("source = '' AND id LIKE 'crosstask/%'")
     numbers = sorted({clip.meta["task"] for clip in steps})
     if not numbers:
@@ -218,6 +219,7 @@ def _of_task(
     """Yields (name of the task, (a video, its hits by chance))."""
     prefix = f"crosstask/{number}/"
     clips = {clip.id: clip for clip in library.clips(f"id LIKE '{prefix}%' AND split = {quote(split)}")}
+    # A task whose videos are all missing has its steps only.
     if all(not clip.source for clip in clips.values()):
         return
     data = load_latents(library, encoders=encoders_here(space, library), prefix=prefix)
@@ -235,6 +237,7 @@ def _of_task(
         row = dict(zip(gallery.owner.tolist(), range(len(gallery.owner)), strict=True))
         for video, seconds in videos.items():
             scores_TK, truth_TK = np.zeros((len(seconds), len(steps_KE))), np.zeros((len(seconds), len(steps_KE)), bool)
+            # In the order of time: steps are located in their order.
             for t, clip in enumerate(sorted(seconds, key=lambda c: c.start)):
                 if (at := row.get(place[clip.id])) is not None:
                     scores_TK[t] = steps_KE @ gallery.vectors[at]

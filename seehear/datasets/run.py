@@ -84,6 +84,7 @@ def import_dataset(
             raise SeehearError(f"{path}: there is no such folder")
     if wanted.folds and not 0 <= options.fold <= wanted.folds:
         raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
+    # A library below the root is no part of the set; one in a cloud is in no folder that is walked.
     skip = "" if "://" in str(library_uri) else library_uri
     folder = (options.media or root).resolve()
     if wanted.only_features or options.features is not None:
@@ -92,9 +93,11 @@ def import_dataset(
         say(f"{name}: {len(index):,} media files below {folder}")
         rows = _Rows(wanted, Files(wanted, root, index), index.locate, options)
         with closing(GroupedRows(rows, name=name)) as grouped:
+            # Before the library is made: a wrong root leaves none behind.
             rows.check_any(grouped)
             with writing(library_uri):
                 library = LibraryTables.create(library_uri)
+                # The set's own rows are its clips: nothing is cut further.
                 cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
                 tally = Tally(notes=settle_names(library))
                 media = RowsInput(grouped, library, cutting, root=folder, origin=name)
@@ -166,6 +169,7 @@ class _Rows:
                 self.missing_rows += 1
                 name = item.keys[0]
                 # 8 bytes a row: several rows may miss the same file.
+                # Python's hash has another seed in every run, and is used within one only.
                 self.missing.append(hash(name))
                 if len(self.missing_first) < _SHOWN:
                     self.missing_first[name] = None

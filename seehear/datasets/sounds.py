@@ -36,6 +36,7 @@ def esc50(files: Files, options: ImportOptions, *, only_esc10: bool) -> Items:
             keys=(name,),
             id=name,
             split=splits.get(int(row["fold"]), "train"),
+            # Several clips come from one upload, and ESC-50 keeps these in one fold.
             group=given(row, "src_file"),
             start=0.0,
             labels=(spaced(given(row, "category")),),
@@ -60,6 +61,7 @@ def speech_commands(files: Files, options: ImportOptions) -> Items:
         return
     for place, found in enumerate(files.media, start=1):
         clip = "/".join(PurePosixPath(found).with_suffix("").parts[-2:])
+        # The folder of background noises has no word, and no such name in it.
         if "_nohash_" in clip and clip not in listed:
             yield replace(_of_speech({"clip": clip}, "train"), table="speech-commands", line=place)
 
@@ -87,6 +89,7 @@ def audiocaps(files: Files, options: ImportOptions, *, folder: str, version: str
     def item(split: str, row: dict[str, str]) -> DatasetItem:
         video, start = given(row, "youtube_id"), number(row, "start_time")
         times, meta = (start, start + _CLIP_SECONDS), {"start_time": f"{start:g}"}
+        # One id for the five rows that a clip of test has: their captions are joined by it.
         clip = youtube_clip(video, f"{video}_{start:g}", split, times, meta)
         return replace(clip, texts=captions(row["caption"]))
 
@@ -129,6 +132,7 @@ def llp(files: Files, options: ImportOptions) -> Items:
     def item(split: str, row: dict[str, str]) -> DatasetItem:
         name = given(row, "filename")
         # '4YdbENYcIyE_23_33': seconds 23 to 33 of a video.
+        # From the right: ids of YouTube may hold underscores.
         video, *times = name.rsplit("_", 2)
         if len(times) != 2:
             raise SeehearError(f"{name!r} is no clip: expected ID_START_END, as in 4YdbENYcIyE_23_33")
@@ -187,6 +191,7 @@ def audioset(files: Files, options: ImportOptions, *, subsets: tuple[str, ...]) 
     for subset, path in paths.items():
         split = "test" if subset == "eval" else "train"
         if path is not None:
+            # Copies of the lists have lost their comments, or only the # before the names of the columns.
             records = without_header(path, _SEGMENTS, first=("ytid",))
             yield from files.rows(path, records, partial(item, split, subset))
         elif options.wants(split):

@@ -70,11 +70,13 @@ class _AisfxNetwork(nn.Module):
             for block in (self.conv_block1, self.conv_block2, self.conv_block3):
                 x = F.max_pool2d(block(x), 2)
             x = self.conv_block4(x)
+        # Pooled in float32, whatever the convolutions ran in.
         return x.float().mean(3).amax(2)
 
 
 def _windows_of(waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b n 100 96"]:
     """Windows of the scaled log-mel spectrogram, the loudest sample being 1; silence follows a sound below 2.3 s."""
+    # Clamped: digital silence has no loudest sample to be divided by.
     waveform_S = waveform_S / waveform_S.abs().amax(-1, keepdim=True).clamp(min=1e-9)
     mel_TF = torch.log10(10_000.0 * MEL(waveform_S) + 1.0) / LOUDEST
     mel_TF = F.pad(mel_TF, (0, 0, 0, max(0, FRAMES - mel_TF.shape[-2])))
@@ -113,6 +115,7 @@ class Aisfx(FrozenEncoder):
 
         state = load_file(pinned(ASSETS / "aisfx-embedding.safetensors", SHA256))
         network = _AisfxNetwork()
+        # The file is float16, to a half of the size.
         network.load_state_dict({name: x.float() if x.is_floating_point() else x for name, x in state.items()})
         return network.eval().folded()
 

@@ -59,6 +59,7 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         (kernel, _), (stride, _) = self.kernel_size, self.stride
+        # At stride 1 both sides get the same, and the convolution pads by itself.
         if stride == 1:
             return F.conv2d(x, self.weight, self.bias, padding=kernel // 2, groups=self.groups)
         tall, wide = (kernel - 1 - (size - 1) % stride for size in x.shape[2:])
@@ -67,6 +68,7 @@ class SameConv(nn.Conv2d):
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
+    # TensorFlow's epsilon for these networks; torch's default is 1e-5.
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
@@ -120,6 +122,7 @@ class EfficientNetLite0(nn.Module):
         return self
 
     def forward(self, frames_THWC: Tensor) -> Float[Tensor, "t 1280"]:
+        # How the Lite networks were trained: without ImageNet's mean and deviation.
         x = (frames_THWC.permute(0, 3, 1, 2).float() - 127.0) / 128.0
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
@@ -170,6 +173,7 @@ class EfficientNet(FrozenEncoder):
 
     def load(self) -> nn.Module:
         network = EfficientNetLite0()
+        # The classifier is no part of a feature; `wordtower` reads it from the same file.
         network.load_state_dict({k: v for k, v in read_weights().items() if not k.startswith("_fc.")})
         return network.eval().folded()
 

@@ -171,5 +171,6 @@ def with_frames(vector_D: Tensor, x_FD: Float[Tensor, "f d"], runs_T: np.ndarray
     """A film's vector with those of the first frame of each run; without, where all is one run."""
     if len(x_FD) < 2:
         return SampleVectors(vector_D.numpy())
+    # + 0.5: the middle of the frame's share of the window.
     places = (np.unique(runs_T, return_index=True)[1] + 0.5) / len(runs_T)
     return SampleVectors(vector_D.numpy(), list(x_FD.numpy()), places.tolist())

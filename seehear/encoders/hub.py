@@ -107,6 +107,7 @@ def _towers(config: Any, base: str) -> dict[str, type[HubTower]]:
         return {t.modality: t for t in family if getattr(config, parts.get(t.modality, ""), config) is not None}
     transformers = require("transformers", "hub")
     kind = transformers.MODEL_MAPPING.get(type(config), None)
+    # A type may have several models; without a hint AutoModel takes the first, too.
     kind = kind[0] if isinstance(kind, tuple) else kind
     takes = getattr(kind, "main_input_name", "")
     if takes not in BY_INPUT:
@@ -142,6 +143,7 @@ class HubEncoder(FrozenEncoder):
                     self.tower.folder,
                     local_files_only=True,
                     trust_remote_code=False,
+                    # Whatever the folder was saved in: `_precision` decides when it runs.
                     dtype=torch.float32,
                     output_loading_info=True,
                 )

@@ -26,6 +26,7 @@ Features = dict[str, np.ndarray]
 
 def equal_windows(waveform_S: np.ndarray, longest: int) -> np.ndarray:
     """(W, S) with the smallest W for which no window is longer than `longest` samples; the last W - 1 may be lost."""
+    # Equal windows, not full ones and a rest: each is a step, and a short rest would weigh as much in a mean.
     count = max(1, math.ceil(len(waveform_S) / longest))
     size = len(waveform_S) // count
     return waveform_S[: count * size].reshape(count, size)
@@ -65,6 +66,7 @@ class SpectrogramTower(HubTower):
     def __init__(self, folder: Path, config: Any, options: HubOptions):
         super().__init__(folder, config, options)
         kind = getattr(require("transformers", "hub"), self.extractor)
+        # From the settings and not from the folder: they may be a part of processor_config.json.
         self.features = kind.from_dict(read_settings(folder, "feature_extractor"))
 
     def seconds(self) -> float:
@@ -121,6 +123,7 @@ class WhisperSounds(SpectrogramTower):
         encoder = model.get_encoder()  # type: ignore[operator]
         heard = run_parts(parts, lambda x: self.states(encoder(x, **self.wants)), at_once=16)
         per_step = self.features.n_samples / self.config.max_source_positions
+        # The windows of a sound are of one length (`equal_windows`): the first stands for all.
         counts = [max(1, math.ceil(features["samples"][0] / per_step)) for features in prepared]
         return [x_WTD[:, :count].flatten(0, 1) for x_WTD, count in zip(heard, counts, strict=True)]
 

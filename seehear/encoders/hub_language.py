@@ -149,6 +149,7 @@ class GemmaSounds(_LanguageMedia):
         self.features = kind.from_dict(read_settings(folder, "feature_extractor"))
         file = folder / "processor_config.json"
         joint = read_json(file, "download the folder again") if file.is_file() else {}
+        # As many tokens as the processor allows, of so many milliseconds each: 11.2 s by default.
         self.seconds = joint.get("audio_seq_length", 280) * joint.get("audio_ms_per_token", 40) / 1000
 
     def preparation(self) -> ReadFeatures:
@@ -203,10 +204,12 @@ class QwenPictures(_LanguagePictures):
     def look(self, model: nn.Module, patches: dict[str, Tensor]) -> Float[Tensor, "t d"]:
         grid_T3 = patches["image_grid_thw"]
         merge, marks = int(self.whole.vision_config.spatial_merge_size), self.whole
+        # The vision tower merges squares of patches into one token each.
         count = int(grid_T3[0].prod()) // merge**2
         before, after = (self.text.tokenizer(t, add_special_tokens=False)["input_ids"] for t in _chat(_INSTRUCTION))
         body = [marks.vision_start_token_id, *[marks.image_token_id] * count, marks.vision_end_token_id]
         tokens_L = torch.tensor(self.around([*before, *body, *after]), device=grid_T3.device)
+        # Tokens of a picture have positions in two dimensions: the model must know which they are.
         kinds_TL = (tokens_L == marks.image_token_id).int().expand(len(grid_T3), -1)
         media = {"pixel_values": patches["pixel_values"].float(), "image_grid_thw": grid_T3}
         return self.vectors(model, tokens_L, len(grid_T3), mm_token_type_ids=kinds_TL, **media)

@@ -66,6 +66,7 @@ class HubTower(ABC):
             raise SeehearError(f"pool must be one of {', '.join(self.pools)} for this model; got {options.pool!r}")
         # Models with a decoder count the layers of their encoder under another name.
         layers = int(getattr(self.config, "encoder_layers", 0) or getattr(self.config, "num_hidden_layers", 0))
+        # Hidden states begin with the embeddings: there is one more than layers.
         if options.layer != -1 and (self.pool == "projected" or not -layers - 1 <= options.layer <= layers):
             reason = "pool=projected is of the last layer" if self.pool == "projected" else f"there are {layers}"
             raise SeehearError(f"layer={options.layer} cannot be: {reason}")

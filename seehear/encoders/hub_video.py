@@ -146,6 +146,7 @@ class NaflexPictures(SiglipPictures):
 
     def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
         x = pixels_TCHW.unfold(2, self.patch, self.patch).unfold(3, self.patch, self.patch)
+        # A patch row by row, colours fastest: the layout of SigLIP 2's own processor.
         patches_TLP = x.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
         count, length = patches_TLP.shape[:2]
         output = model.vision_model(
@@ -179,6 +180,7 @@ class FilmTower(HubTower):
 
     def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
         films = [torch.from_numpy(frames).to(device) for frames in prepared]
+        # Expanded, not repeated: it takes no memory.
         films = [film.expand(self.frames(), -1, -1, -1) if len(film) == 1 else film for film in films]
         parts = [self.settings.normalised(film)[None] for film in films]
         return [steps[0] for steps in run_parts(parts, lambda pixels: self.watch(model, pixels), at_once=16)]
@@ -190,6 +192,7 @@ class FilmTower(HubTower):
             return pool_tokens(x_NLD, self.pool)[:, None]
         tubelet = self.config.tubelet_size
         moments = self.frames() // (tubelet if isinstance(tubelet, int) else tubelet[0])
+        # Tokens go through all places of a moment before the next.
         return x_NLD[:, self.special :].unflatten(1, (moments, -1)).mean(2)
 
 

@@ -44,6 +44,7 @@ class LearningEncoder(nn.Module):
         """(B, D) latents of (B, T, H, W, 3) frames, (B, S) samples, or the bytes (B, K, L) of K texts, of which the
         first is read."""
         encoder = self._loaded(str(x.device))
+        # Prepared as media from files are: with changes of zero the latents are the frozen encoder's.
         prepare: Any = encoder.preparation()
         rows = [text_of(row) for row in x[:, 0].cpu().numpy()] if self.modality == "text" else list(x.cpu().numpy())
         return encoder.embed(encoder.network, [prepare.of(row) for row in rows])
@@ -60,6 +61,7 @@ class LearningEncoder(nn.Module):
             with torch.inference_mode(False):
                 network = encoder.to(device).network
                 for key, change in self.changes.items():
+                    # A parametrisation: the frozen weight stays as it is, and the change gets the gradient.
                     register_parametrization(network.get_submodule(key.replace("/", ".")), "weight", change)
             self._encoder = encoder
         return self._encoder.to(device)
@@ -108,6 +110,7 @@ class Change(nn.Module):
         rows, columns = shape[0], int(torch.Size(shape[1:]).numel())
         self.low = 0 < rank * (rows + columns) < rows * columns
         if self.low:
+            # One factor random, one zero: from two zeros neither would get a gradient.
             self.down = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
             self.up = nn.Parameter(torch.zeros(rows, rank))
         else:

@@ -36,6 +36,7 @@ class MelSettings:
     def __call__(self, waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b t f"]:
         """(..., S) -> (..., 1 + S // hop, F); Hann windows centred on samples 0, hop, ..., zeros beyond both ends."""
         window = torch.hann_window(self.n_fft, device=waveform_S.device)
+        # Padded here: `torch.stft` would mirror the sound at its ends.
         padded = F.pad(waveform_S, (self.n_fft // 2, self.n_fft // 2))
         spectrum = torch.stft(padded, self.n_fft, self.hop, window=window, center=False, return_complex=True)
         return (self._filters().to(waveform_S.device) @ spectrum.abs().pow(self.power)).mT
@@ -47,6 +48,7 @@ class MelSettings:
 
 
 MEL = MelSettings(rate=16_000, n_fft=512, hop=160, bands=64, high=8_000.0)
+# Added before the logarithm: digital silence would be minus infinity.
 QUIETEST = 1e-6
 
 
@@ -113,6 +115,7 @@ class MelFrames(FrozenEncoder):
         self.fingerprint = fingerprint(mel="davemel", bands=BANDS, padding=PADDING_DB, **asdict(options))
 
     def preparation(self) -> ReadWaveform:
+        # What the window of the last frame reaches: later sound would be cut anyway.
         samples = (self.options.frames - 1) * DaveMel.hop + DaveMel.size
         return ReadWaveform(rate=DaveMel.rate, at_most=samples / DaveMel.rate)
 

@@ -30,6 +30,7 @@ WIDTH, HEADS, LAYERS, HIDDEN, WORDS, POSITIONS = 384, 12, 6, 1536, 30_522, 512
 
 
 def _norm() -> nn.LayerNorm:
+    # BERT's epsilon; torch's default is 1e-5.
     return nn.LayerNorm(WIDTH, eps=1e-12)
 
 
@@ -129,6 +130,7 @@ class MiniLM(FrozenEncoder):
     def __init__(self, options: TextOptions):
         self.options = options
         self.name = full_name("minilm", options)
+        # The tokenizer counts too: other tokens give other vectors.
         self.fingerprint = fingerprint(weights=[SHA256, TOKENIZER_SHA256], **options.for_fingerprint())
 
     def preparation(self) -> ReadText:

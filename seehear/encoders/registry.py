@@ -84,6 +84,7 @@ def load_encoder(name: str, *, modality: str | None = None, device: str = "auto"
         encoder = kind(read_options(options, base, given))
     elif base in JOINT:
         kind, options = JOINT[base]()
+        # Options of the name go before what the caller asks for; a contradiction is refused below.
         encoder = kind(read_options(options, base, {"modality": modality or ""} | given))
     elif base in IMPORTED:
         raise SeehearError(
@@ -99,6 +100,7 @@ def load_encoder(name: str, *, modality: str | None = None, device: str = "auto"
 
 def pick_device(device: str = "auto") -> str:
     """'auto' is the first of CUDA, Apple's and the CPU that this machine has."""
+    # Not at the head of the file: names and presets are listed without torch.
     import torch
 
     if device != "auto":
@@ -149,7 +151,9 @@ def preset_encoders(preset: str, modalities: Collection[str], language: str = ""
     """Encoders of a preset for a library with these modalities. `language`: code of most of its speech, as 'de'."""
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
+    # By the first modality: without pictures or sounds the text tower of a joint encoder has no counterpart.
     encoders = [encoder for encoder in PRESETS[preset] if set(encoder.modalities[:1]) & set(modalities)]
+    # Encoder and package have one name. Looked for, not imported.
     if language not in ("", "en") and importlib.util.find_spec(MULTILINGUAL.name):
         encoders = [MULTILINGUAL if encoder.name == "minilm" else encoder for encoder in encoders]
     return encoders

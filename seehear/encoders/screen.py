@@ -63,6 +63,7 @@ class RapidScreen:
         scale = PROBE_SIDE / min(height, width)
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            # By area: OpenCV's other ways of shrinking skip pixels, and thin strokes with them.
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         found = self._probe(_bgr(frame), use_det=True, use_cls=False, use_rec=False)
         boxes = [] if found.boxes is None else [_box(corners, frame) for corners in found.boxes]
@@ -84,6 +85,7 @@ def fingerprint() -> str:
     """SHA-256 over RapidOCR's version and the models that it carries."""
     folder = Path(str(require("rapidocr", EXTRA).__file__)).parent / "models"
     parts = [metadata.version("rapidocr")]
+    # Sorted: the order of a folder differs between machines.
     for path in sorted(folder.glob("*.onnx")):
         with path.open("rb") as file:
             parts.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}")

@@ -69,6 +69,7 @@ class _SpeechNetwork(nn.Module):
     def forward(self, waveform_S: np.ndarray) -> Float[Tensor, "t 96"]:
         """The graphs were made for 16-bit samples; a sound below 0.8 s is followed by silence."""
         samples = np.pad(waveform_S, (0, max(0, SHORTEST - len(waveform_S)))) * np.float32(32_767.0)
+        # / 10 + 2: openWakeWord brings its spectrogram to the scale of Google's network so.
         mel_SF = self._mel.run(None, {"input": samples[None]})[0].squeeze((0, 1)) / 10.0 + 2.0
         windows = np.lib.stride_tricks.sliding_window_view(mel_SF, WINDOW, axis=0)[::STEP]
         windows = np.ascontiguousarray(windows.transpose(0, 2, 1)[..., None])
@@ -81,6 +82,7 @@ class _SpeechNetwork(nn.Module):
 def _session(path: Path) -> Any:
     runtime = require("onnxruntime", "speech")
     options = runtime.SessionOptions()
+    # Left alone, onnxruntime takes every core, whatever limit torch was given.
     options.intra_op_num_threads = torch.get_num_threads()
     # Decoders need the cores on which idle threads would spin.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

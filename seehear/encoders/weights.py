@@ -63,16 +63,19 @@ def remembered_hash(path: Path) -> str:
     key = f"{path} {stat.st_size} {stat.st_mtime_ns}"
     store = cache_folder() / "hashes.json"
     try:
+        # A cache that is missing or damaged costs time only.
         known = read_json(store, "it is made anew")
     except SeehearError:
         known = {}
     if key not in known:
         known[key] = file_hash(path)
+        # Of two processes that write at once one loses its entry: that file is hashed once more.
         write_cache(store, json.dumps(known).encode())
     return known[key]
 
 
 def cache_folder() -> Path:
+    # Set but empty counts as not set, as the XDG rules have it.
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seehear"
 
 
@@ -93,6 +96,7 @@ def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
     # Sorted: the order of a state dict is no part of a model.
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
+        # As bytes: numpy has no bfloat16.
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 

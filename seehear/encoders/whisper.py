@@ -176,6 +176,7 @@ def _in_folder(folder: Path, *, name: str) -> WhisperWeights:
         if (folder / "model.safetensors").is_file():
             hint = "it is of transformers: convert it with ct2-transformers-converter --copy_files tokenizer.json"
         raise SeehearError(f"{folder} is no Whisper model of faster-whisper: no {', '.join(missing)} in it; {hint}")
+    # Sorted: a fingerprint must not depend on the order of the folder.
     small = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".txt")]
     sums = [file_hash(path) for path in small] + [remembered_hash(folder / "model.bin")]
     return WhisperWeights(name=name, folder=str(folder), fingerprint=_fingerprint(sums))
@@ -250,9 +251,11 @@ class Whisper:
     @cached_property
     def _model(self) -> Any:
         device, number = ("cuda", "float16") if self.gpu else ("cpu", "int8")
+        # A packaged model in parts is joined in memory, which faster-whisper takes in place of a folder.
         files = {name: b"".join(Path(part).read_bytes() for part in parts) for name, parts in self.weights.files}
         source = self.weights.folder or self.weights.name
         try:
+            # The model was found and its files hashed before: nothing is downloaded here.
             return require("faster_whisper", EXTRA).WhisperModel(
                 source, cpu_threads=1, files=files or None, local_files_only=True, device=device, compute_type=number
             )

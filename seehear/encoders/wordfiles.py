@@ -84,6 +84,7 @@ class _MappedFile(WordFile):
     def __init__(self, path: Path):
         self.path = path
         with open(path, "rb") as file:
+            # An empty file cannot be mapped.
             if not path.stat().st_size:
                 raise SeehearError(f"{path} is empty")
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -130,6 +131,7 @@ class _MappedFile(WordFile):
             return self._indexed()
         kept = cache_folder() / "words" / f"{remembered_hash(self.path)[:32]}.npy"
         try:
+            # Mapped: a look-up reads a few pages of it.
             index = np.load(kept, mmap_mode="r", allow_pickle=False)
             if index.ndim == 2 and len(index) == 2 and index.dtype == np.uint64:
                 return index
@@ -147,6 +149,7 @@ class _MappedFile(WordFile):
             hashes += _hash(word)
             places.append(place)
         index = np.stack([np.frombuffer(hashes, "<u8"), np.array(places, dtype=np.uint64)])
+        # Stable: of a repeated word the first record stays first.
         return index[:, np.argsort(index[0], kind="stable")]
 
     def _said(self) -> tuple[int, int, int] | None:
@@ -163,6 +166,7 @@ class BinaryFile(_MappedFile):
         if said is None:
             raise SeehearError(f"{self.path} is no binary word2vec file: its first line must be 'WORDS WIDTH'")
         words, width, begin = said
+        # A word has a byte at least, and a space behind it.
         if len(self._bytes) - begin < (least := words * (4 * width + 2)):
             raise SeehearError(
                 f"{self.path} is cut, or no binary word2vec file: {words:,} words of {width:,} numbers need {least:,} "
@@ -211,6 +215,7 @@ class _TextFile(_MappedFile):
         return end if end >= 0 else len(self._bytes)
 
     def _scan(self) -> Iterator[tuple[bytes, int]]:
+        # Lines are counted from the first of the file, which may be 'WORDS WIDTH'.
         at, found, number = self._begin, 0, int(self._begin > 0)
         while at < len(self._bytes):
             end = self._end_of_line(at)
@@ -280,6 +285,7 @@ class _NumpyFile(_ArrayFile):
         # Zip, zlib and numpy each have errors of their own.
         except Exception as error:
             raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error
+        # Text only: an array of objects would have to be unpickled.
         if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f":
             raise SeehearError(
                 f"{path}: `words` must be a row of text, `vectors` real numbers; got {words.dtype}, {vectors.dtype}"

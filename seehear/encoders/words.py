@@ -78,6 +78,7 @@ class Words(Encoder):
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
         known = [list(islice(self._known(text), self.options.max)) for text in prepared]
         # Each word is encoded once, however many texts have it.
+        # Sorted: a set has another order in every run, and a vector's last digits depend on its batch.
         distinct = sorted({word for words in known for word in words})
         number = {word: n for n, word in enumerate(distinct)}
         vectors_ND = self._table.vectors(distinct)
@@ -109,6 +110,7 @@ class _MiniLMWords:
         if new := [word for word in words if word not in self._found]:
             if len(self._found) + len(new) > _REMEMBERED:
                 self._found.clear()
+                # Those that were known are forgotten as well: all words of this call are encoded.
                 new = list(words)
             self._found |= dict(zip(new, self._encoder.encode(new), strict=True))
         return np.stack([self._found[word] for word in words]) if words else np.zeros((0, self.width), np.float32)

@@ -69,6 +69,7 @@ def text_codes(
     below_KC: Float[Tensor, "k c"],
 ) -> Float[Tensor, "n c"]:
     """Probabilities of the classes given centred unit vectors of texts. `owner_T`: class, or 1000 + kind, of a text."""
+    # -1 is the lowest cosine there is: any text of a class is at least that near.
     best_NK = x_ND.new_full((x_ND.shape[0], CLASSES + len(below_KC)), -1.0)
     best_NK.scatter_reduce_(1, owner_T.expand(x_ND.shape[0], -1), x_ND @ texts_TD.T, "amax")
     share_NK = (best_NK / SHARPNESS).softmax(1)
@@ -147,6 +148,7 @@ class WordTower(FrozenEncoder):
     def __init__(self, options: WordTowerOptions):
         if options.modality == "video":
             self.modality = "video"
+            # With the same options: a library's latents made with others have another fingerprint.
             self.source: Encoder = EfficientNet(FrameOptions(frames=options.frames, size=options.size))
         elif options.modality == "text":
             self.modality = "text"

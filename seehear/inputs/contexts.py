@@ -110,6 +110,7 @@ class ContextData:
         # Modalities of each clip, in the order of time, once it is extended.
         held = torch.zeros(len(self._order), dtype=torch.int64)
         for join in self._joined.values():
+            # Cumulative counts: two look-ups tell whether any member of a range has the modality.
             before = torch.cat([torch.zeros(1, dtype=torch.int64), join.holds[self._order].cumsum(0)])
             held += before[self._high + 1] > before[self._low]
         self._drawn = (held >= at_least).nonzero().squeeze(1)
@@ -175,6 +176,7 @@ class ContextData:
         first, count = self._first[video], self._count[video]
         if self.config.replacement:
             return self._drawn[first + (chance[indices] * count).long()], text[indices]
+        # Where a recording has fewer clips than draws, its shuffled order is gone through again.
         return self._drawn[chance[first + draw % count]], text[indices]
 
     def _members(self, place_B: Tensor) -> Members:
@@ -209,6 +211,7 @@ def extended(
         own = video_N[growing]
         backward[(low[growing] == 0) | (video_N[before] != own)] = torch.inf
         forward[(high[growing] == n - 1) | (video_N[after] != own)] = torch.inf
+        # Of equal spans the earlier, as in MCN's code.
         goes_back = backward <= forward
         possible = torch.minimum(backward, forward) < torch.inf
         taken = before.where(goes_back, after)[possible]

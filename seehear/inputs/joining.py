@@ -115,6 +115,7 @@ class Pooled(Joined):
         begin_B = count_B.cumsum(0) - count_B
         if self.pool == "mean":
             offsets_B = begin_B.to(vectors_RD.device)
+            # Means of ranges without a copy of every member's latent.
             joined_BD = F.embedding_bag(latent.to(vectors_RD.device), vectors_RD, offsets_B, mode="mean")
             return _as_batch(joined_BD), (count_B > 0).to(vectors_RD.device)
         # Rows with many latents first: those with a k-th one are then a prefix.
@@ -123,6 +124,7 @@ class Pooled(Joined):
         for k in range(int(count_B.max())):
             n = int((count_B > k).sum())
             kth_ND = vectors_RD[latent[begin_B[order[:n]] + k].to(vectors_RD.device)]
+            # The first as it is: a maximum with the zeros there would lose negative numbers.
             joined_BD[:n] = torch.maximum(joined_BD[:n], kth_ND) if k else kth_ND
         joined_BD = joined_BD[order.argsort().to(vectors_RD.device)]
         return _as_batch(joined_BD), (count_B > 0).to(vectors_RD.device)
@@ -175,6 +177,7 @@ class WordSequences(_Sequences):
         self, vectors_RD: Tensor, members: Members, draw_B: Tensor, part_R: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         at_BL = self.steps(members, draw_B, part_R, room=self.shape[0], once=False).to(vectors_RD.device)
+        # Empty slots read row 0, and are zeroed afterwards.
         found_BLD = vectors_RD.reshape(-1, self.shape[1])[at_BL.clamp(min=0)]
         found_BLD[at_BL < 0] = 0
         return _as_batch(found_BLD.flatten(1)), at_BL[:, 0] >= 0

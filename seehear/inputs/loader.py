@@ -71,6 +71,7 @@ def batches_of_epoch(
     order = torch.randperm(len(groups), generator=generator)
     if not distinct:
         steps = len(groups) // rows
+        # The rest is dropped, not filled up with clips of this epoch: a clip twice in a batch is a false negative.
         return order[: steps * rows].view(steps, rows)
     steps = _distinct_steps(groups, rows)
     numbers, group = torch.unique(groups[order], return_inverse=True)
@@ -122,6 +123,7 @@ def _stream(
     loader = DataLoader(
         chunks,
         sampler=calls,
+        # A call is a whole chunk: nothing is left to batch or to stack.
         batch_size=None,
         collate_fn=_unchanged,
         worker_init_fn=_ignore_interrupts,
@@ -191,6 +193,7 @@ class Loader:
                 f"the {together} training clips of a recording come in one batch: batch_size must be a multiple of "
                 f"{together}, got {uneven[0]}"
             )
+        # A batch holds whole lots, and an even number of rows where halves of it are mixed.
         unit = math.lcm(together, 1 + sampling.even)
         self.rows = [min(size, lots * together) // unit * unit for size in sizes]
         if (small := min(self.rows)) < distributed.world_size():
@@ -229,6 +232,7 @@ class Loader:
     def indices(self, step: int) -> Int[Tensor, " b"]:
         """The samples of the global batch of a step."""
         place = self.place(step)
+        # Drawn once an epoch; a resumed run draws the same order again from the seed.
         if self._epoch is None or self._epoch[0] != place.epoch:
             dealt = place.rows // self.together
             order = batches_of_epoch(self.groups, dealt, seed=self.seed, epoch=place.epoch, distinct=self.distinct)
@@ -255,6 +259,7 @@ class Loader:
         stream = _stream(_Chunks(self.data, self.seed), parts, self.workers, self.device)
         for step in range(start, self.steps):
             share = distributed.share(self.place(step).rows)
+            # As many parts as this step was cut into above.
             chunks = [self._arrive(c) for c in islice(stream, min(self.workers, share.stop - share.start))]
             yield {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
 

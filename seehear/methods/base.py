@@ -89,6 +89,7 @@ class _Affine(nn.Module):
 
     def __init__(self, mean_E: Tensor, weight_EK: Tensor):
         super().__init__()
+        # Closed forms are float64, batches are not. Cloned: `float()` of a float32 tensor is that tensor itself.
         self.register_buffer("mean", mean_E.float().clone())
         self.register_buffer("weight", weight_EK.float().clone())
 
@@ -186,6 +187,7 @@ class Method(nn.Module):
     @torch.no_grad()
     def place_windows(self, m: Modality, x_NWD: Tensor, space: str | None = None) -> Tensor:
         """(N, E) vectors of clips, not normalised: the mean over their W windows."""
+        # Averaged before anything is normalised, as VATT averages the windows of a film.
         z_NE = self.place({m: x_NWD.flatten(0, 1)}, space)[m]
         return self.finished(m, z_NE.unflatten(0, x_NWD.shape[:2]).mean(1), space)
 
@@ -224,6 +226,7 @@ class Method(nn.Module):
 
     def set_last_sizes(self, sizes: Mapping[str, Mapping[Modality, Sequence[int]]]) -> None:
         for space, own in sizes.items():
+            # Zeros until the state dict is loaded over them: only the shapes count here.
             weight = {m: torch.zeros(rows, columns) for m, (rows, columns) in own.items()}
             self.set_last_layer(self.space_name(space), {m: x[:, 0] for m, x in weight.items()}, weight)
 

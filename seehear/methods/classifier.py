@@ -132,6 +132,7 @@ class Classifier(Method):
         """`model` is the one that the config names, with all its modules; those of `left_out` are removed from it."""
         super().__init__()
         self.config, learning = config, config.learning
+        # Only mixup needs whole batches, and the even number of rows that assembling asks for.
         self.assembles = learning.mixup > 0  # type: ignore[misc]
         self.spaces = {}
         self.model = model
@@ -143,12 +144,14 @@ class Classifier(Method):
                     del holder[child]
                 else:
                     setattr(holder, child, None)
+        # 1e-6 is the epsilon of MAE's ViTs; torch's default is 1e-5.
         self.norm = nn.LayerNorm(config.width, eps=1e-6) if learning.norm else nn.Identity()
         self.inner = glorot(nn.Linear(config.width, learning.rank)) if learning.rank else nn.Identity()
         self.last = glorot(nn.Linear(learning.rank or config.width, len(config.classes)))
         if learning.init_std is not None:
             nn.init.normal_(self.last.weight, std=learning.init_std)
         if learning.prior_bias:
+            # The sigmoid of -ln(C - 1) is 1 / C: the chance of a class before anything is learned (VATT's code).
             nn.init.constant_(self.last.bias, -math.log(max(len(config.classes) - 1, 1)))
         if model is not None and learning.tower_lr == 0:
             model.requires_grad_(False)
@@ -179,6 +182,7 @@ class Classifier(Method):
                 layer = min(int(block[1]), self._layers - 1) + 1
             elif _FRONT.search(parameter):
                 layer = 0
+        # As in Audio-MAE: layer 0 is decayed L + 1 times, what lies behind the last block not at all.
         return learning.tower_lr * learning.layer_decay ** (self._layers + 1 - layer)
 
     def assemble(self, batch: Batch, *, rng: Randomness) -> Batch:
@@ -224,6 +228,7 @@ class Classifier(Method):
                 loss_B = loss_B * label_weights(label_BC) if learning.weighted else loss_B
             else:
                 loss_B = -(smoothed(label_BC, learning.smoothing) * logits_BC.log_softmax(dim=1)).sum(dim=1)
+            # No clip has the tower's modalities: a zero that a gradient still goes back through.
             loss = loss_B.mean() if len(loss_B) else zero_of([logits_BC])
             if learning.l2:
                 loss = loss + learning.l2 * self.last.weight.square().sum()
@@ -282,6 +287,7 @@ def smoothed(label_BC: Float[Tensor, "b c"], s: float) -> Float[Tensor, "b c"]:
 def label_weights(label_BC: Float[Tensor, "b c"]) -> Float[Tensor, " b"]:
     """w_i = sum_c (y_ic / n_i) / m_c; 0 for a clip without a label."""
     per_clip, per_class = label_BC.sum(dim=1, keepdim=True), label_BC.sum(dim=0, keepdim=True)
+    # Clamped: a clip or a class without labels would divide by zero.
     share_BC = torch.where(label_BC > 0, label_BC / per_clip.clamp(min=1e-12) / per_class.clamp(min=1e-12), 0.0)
     return share_BC.sum(dim=1)
 
@@ -292,11 +298,13 @@ def masked(x_BSF: Tensor, draws_B4: Tensor, *, time: int, bands: int) -> Tensor:
     hidden = torch.zeros(x_BSF.shape, dtype=torch.bool, device=x_BSF.device)
     for axis, most in ((1, time), (2, bands)):
         size = x_BSF.shape[axis]
+        # + 1 in both lines: the longest run is drawn too, and a run may reach the end.
         length_B = (draws_B4[:, axis - 1] * (min(most, size) + 1)).long().to(x_BSF.device)
         start_B = (draws_B4[:, axis + 1].to(x_BSF.device) * (size - length_B + 1)).long()
         place = torch.arange(size, device=x_BSF.device)
         run_BN = (place >= start_B[:, None]) & (place < (start_B + length_B)[:, None])
         hidden |= run_BN[:, :, None] if axis == 1 else run_BN[:, None, :]
+    # Zeros in the levels as `mel` gives them, before they are standardised: Audio-MAE fills its holes so.
     return x_BSF.masked_fill(hidden, 0.0)
 
 
@@ -318,6 +326,7 @@ def unneeded(model: Method, tower: str, batch: Batch) -> tuple[str, ...]:
     used = called | {name for name, gradient in zip(learning, gradients, strict=True) if gradient is not None}
     left: list[str] = []
     for name, module in model.named_modules():
+        # Parents come before their children: what lies in a module that is left out is not named again.
         inside = any(name.startswith(f"{other}.") for other in left)
         needed = any(one == name or one.startswith(f"{name}.") for one in used)
         if name and not inside and not needed and any(True for _ in module.parameters()):

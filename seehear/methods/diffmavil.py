@@ -63,6 +63,7 @@ class Curriculum:
         """The masking ratio at `progress` of the run, in [0, 1]."""
         u = progress
         if self.parts:
+            # Over parts - 1, so that the last part has exactly `end`; progress 1 is of the last part.
             u = min(int(progress * self.parts + _NEARLY), self.parts - 1) / max(1, self.parts - 1)
         start, end = (self.end, self.start) if self.reverse else (self.start, self.end)
         if self.shape == "linear":
@@ -121,12 +122,14 @@ class DiffMAViLConfig(MAViLConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # JSON gives a list.
         object.__setattr__(self, "diffuse", tuple(self.diffuse))
         for m in self.diffuse:
             if m not in SIDES:
                 raise unknown("modality", m, SIDES)
         if self.noise_space == "patch" and not self.standardise:
             raise SeehearError("noise_space patch needs standardise: the diffused patch must be the target")
+        # 0.8 is the default: any other value was asked for, and would be ignored.
         if set(self.masking.values()) != {0.8}:
             raise SeehearError(
                 "the curriculum decides the masking ratio: set curriculum.start and curriculum.end, not masking"
@@ -139,7 +142,9 @@ class DiffMAViLConfig(MAViLConfig):
         config, made = self, cast(Any, run)
         train, optim, sizes = made.train, made.optim, made.train.batch_size
         if config.curriculum.parts and train.steps is None:
+            # One ratio for each epoch of this run, whatever the default of 20 says.
             config = replace(config, curriculum=replace(config.curriculum, parts=train.epochs))
+        # A tuple of sizes has one for each epoch already.
         if config.batches.follow != "nothing" and isinstance(sizes, int):
             if not config.curriculum.parts or train.steps is not None:
                 raise SeehearError(
@@ -153,6 +158,7 @@ class DiffMAViLConfig(MAViLConfig):
         """The batch size of each part of the curriculum; `reference` is the one at the reference ratio."""
         shape = shape_of(self)
 
+        # The forward pass alone: the backward one is about twice as much at every ratio, and drops out of the quotient.
         def cost(ratio: float) -> float:
             return activations(shape, ratio) if self.batches.follow == "memory" else sum(forward(shape, ratio).values())
 

@@ -47,6 +47,7 @@ class Moments:
         """The moments of latents with unit variance in every dimension."""
         std = {m: deviation(self.covariance[m, m].diagonal()) for m in self.mean}
         covariance = {(p, q): c / torch.outer(std[p], std[q]) for (p, q), c in self.covariance.items()}
+        # Scales multiply: what was standardised before is undone as well.
         return Moments(self.mean, {m: self.scale[m] * std[m] for m in self.mean}, covariance)
 
     def only(self, *modalities: Modality) -> Moments:
@@ -92,6 +93,7 @@ class _Spectra(dict[Modality, tuple[Tensor, Tensor]]):
 
     def __missing__(self, m: Modality) -> tuple[Tensor, Tensor]:
         values, vectors = _eigh(self._covariance[m, m])
+        # Rounding leaves some eigenvalues just below zero, and their inverse root would be NaN.
         return self.setdefault(m, (values.clamp_min(0.0), vectors))
 
 
@@ -143,6 +145,7 @@ class LinearMaps:
     """Settings that it was fitted with."""
     sure: Sureness | None = field(default=None, compare=False)
     """Uncertainty of settings that were chosen over folds (`tuning.chosen`)."""
+    # Not compared: functions with the same settings are still two functions.
     again: Callable[[Moments], LinearMaps] | None = field(default=None, compare=False, repr=False)
     """Fits the same settings to other moments; for tuned forms."""
 
@@ -187,6 +190,7 @@ def gcca(m: Moments, *, shrinkage: float = 0.1, rank: int | None = None, root: b
     white = {p: m.whitened_axes(p, shrinkage) for p in m.modalities}
     sizes = [w.shape[1] for w in white.values()]
     starts = dict(zip(white, np.cumsum([0, *sizes]).tolist(), strict=False))
+    # On the diagonal stands each shrunk covariance whitened by itself: an identity.
     k = torch.eye(sum(sizes), dtype=torch.float64)
     for (p, q), c in m.covariance.items():
         if p != q:
@@ -217,6 +221,7 @@ def procrustes(m: Moments, *, hub: Modality | None = None, rank: int | None = No
         rank = min(widths.values())
     axes = {p: torch.eye(widths[p], dtype=torch.float64) for p in widths}
     if rank is not None:
+        # Flipped: `eigh` gives the weakest direction first.
         axes = {p: m.spectra[p][1].flip(1)[:, :rank] for p in widths}
     weight = {}
     for p in m.modalities:

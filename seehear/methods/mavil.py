@@ -111,6 +111,7 @@ class MAViL(Method):
         """Mask, encode and fuse. Every view has a mask of its own; only the first is fused and decoded."""
         present, patches, orders = presence(batch, SIDES), {}, {}
         for m in SIDES:
+            # Once for both views: they differ in their masks only.
             x = rolled(batch[m], rng, "audio/roll") if m == "audio" and self.config.roll else batch[m]
             patches[m] = self.patches(m, x)[0]
             total = patches[m].shape[1]
@@ -122,6 +123,7 @@ class MAViL(Method):
         seen = {}
         for m, (first, *_) in orders.items():
             # The order is random, so its first hidden patches are a random share of them.
+            # 1e-6: a product that is whole but for rounding loses no patch (`mavil_cost.Side.queries` counts the same).
             decoded = max(1, int(self.config.decoded[m] * first.hidden.shape[1] + 1e-6))
             # Before fusion: behind it a video token knows the sound, and the contrast would be trivial.
             pooled_BVD = encoded[m][:, :, 1:].mean(dim=2)
@@ -141,6 +143,7 @@ class MAViL(Method):
         """Targets of `decode` at the hidden places."""
         if self.config.teacher:
             whole = {m: self.standard[m](s.patches_BNP) for m, s in seen.items()}
+            # LayerNorm without weights, as in data2vec: how the paper scales its targets is not known.
             tokens = self.teacher(whole, present)
             return {m: take(F.layer_norm(x[:, 1:], x.shape[-1:]), seen[m].hidden_BM) for m, x in tokens.items()}
         hidden = {m: self.standard[m](take(s.patches_BNP, s.hidden_BM)) for m, s in seen.items()}
@@ -161,10 +164,12 @@ class MAViL(Method):
                 total = total + weight * errors.mean()
         overlap = same_group(encoded.context["group"]) if config.mask_same_group else None
         views = {name: x for name, x in f.items() if not name.endswith("error")}
+        # Without a projection head: what is public of the paper mentions none.
         z = {name: F.normalize(x, dim=-1) for name, x in views.items()}
         present = {name: encoded.present[name.removesuffix(" again")] for name in z}
         terms = {"inter": ([("audio", "video")], config.inter_temperature, config.inter_weight)}
         if config.intra_weight:
+            # `info_nce` goes both ways, L_intra one: the views are alike, so the mean is the same with less noise.
             both = [(m, f"{m} again") for m in SIDES]
             terms["intra"] = (both, config.intra_temperature, config.intra_weight)
         for name, (pairs, tau, weight) in terms.items():
@@ -180,6 +185,7 @@ class MAViL(Method):
     def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
         """(B, D): mean over the patch tokens of the modality's encoder, before fusion. With `rng`, as in fine-tuning:
         with `drop_path`, and without `drop_tokens`."""
+        # Without CLS, as the released code pools for fine-tuning.
         return self._tokens(m, x, rng)[:, 1:].mean(dim=1)
 
     def fused(
@@ -194,6 +200,8 @@ class MAViL(Method):
         """(B, 1 + N, D) tokens of the modality's encoder, CLS first."""
         patches_BNP, counts = self.patches(m, x)
         keep_BM, (time, band, tube) = None, self.config.drop_tokens
+        # Fine-tuning drops whole times and bands of a spectrogram, and single tokens of video, as the released code
+        # does.
         if rng is not None and m == "audio" and (time or band):
             keep_BM = keep_lines(rng, "audio/drop", counts, (time, band))
         elif rng is not None and m == "video" and tube:
@@ -249,6 +257,7 @@ def _decoder(config: MAViLConfig, m: Modality) -> MaskedDecoder:
         config.decoder,
         config.counts(m),
         source=config.size.width,
+        # Stage 2 predicts the teacher's tokens, which are as wide as its encoders.
         values=config.size.width if config.teacher else config.values(m),
         kind=config.decoders[m],
         needed_only=config.fast.needed_only,

@@ -45,6 +45,7 @@ class MAViLConfig(MethodConfig):
     """Size of each modality's encoder."""
     fusion: Literal["joint", "bottleneck"] = "joint"
     """One Transformer over the tokens of both, or one each and a few tokens that they share."""
+    # 2 in the paper and the pre-trained weights; the released fine-tuned model has 3.
     fusion_layers: int = 2
     """Layers of the fusion encoder, of the encoders' width."""
     decoder: Size = DECODER
@@ -53,6 +54,7 @@ class MAViLConfig(MethodConfig):
     """Attention of hidden patches: to all patches (joint), or to the visible ones only (cross)."""
     decoded: dict[Modality, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 1.0))
     """Share of the hidden patches that is decoded; a joint decoder decodes all."""
+    # 4 s at 2 frames a second beside 10 s of sound: the paper's pairs are aligned as clips, not in time.
     frames: tuple[int, int, int] = (8, 224, 224)
     """Frames, height and width of the pictures."""
     patch: tuple[int, int, int] = (2, 16, 16)
@@ -61,6 +63,7 @@ class MAViLConfig(MethodConfig):
     """Positions within a picture only, the same at all times, as an image MAE's are when they are tiled."""
     rate: int = 16_000
     """Samples a second."""
+    # 10 s make 998 frames: the others are padding, as in Audio-MAE.
     mel_frames: int = 1024
     """Frames of the spectrogram, one every 10 ms: longer sounds are cut, shorter ones padded."""
     mel_bands: int = 128
@@ -69,6 +72,7 @@ class MAViLConfig(MethodConfig):
     """Frames and bands of a token."""
     mel_mean: float = -4.2677393
     """Mean level of a spectrogram; here AudioSet's."""
+    # Twice the deviation is no slip: Audio-MAE's code divides so, and levels then have a deviation of 0.5.
     mel_std: float = 4.5689974
     """Standard deviation of the levels, which are divided by twice as much."""
     mel_padding: Literal["zero", "silence"] = "zero"
@@ -81,6 +85,7 @@ class MAViLConfig(MethodConfig):
     """Patches to be reconstructed are standardised one by one (norm_pix)."""
     video_weight: float = 1.0
     """lambda_v, of the reconstruction of video."""
+    # These weights and temperatures are remembered from the paper: no code or table of them is public.
     inter_weight: float = 0.1
     """alpha, of the contrast of sound and pictures."""
     intra_weight: float = 0.01
@@ -130,6 +135,7 @@ class MAViLConfig(MethodConfig):
                 raise SeehearError(f"masking must be in (0, 1), decoded in (0, 1]; {m} has other values")
             if self.decoders[m] == "joint" and self.decoded[m] < 1:
                 raise SeehearError(f"a joint decoder decodes all hidden patches: set decoders.{m} to cross")
+        # `not (a >= b)` and not `a < b`: NaN is refused too.
         if not (self.inter_temperature >= 0.001 and self.intra_temperature >= 0.001):
             raise SeehearError("temperatures must be 0.001 at least: inter_temperature and intra_temperature")
         if not 0 <= self.drop_path < 1 or not all(0 <= rate < 1 for rate in self.drop_tokens):

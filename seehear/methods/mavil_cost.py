@@ -61,6 +61,7 @@ class Side:
 
     def queries(self, ratio: float) -> int:
         """q: masked patches that are decoded."""
+        # Rounded as `MAViL.see` rounds, or the count would be off by a patch.
         return max(1, int(self.decoded * (self.tokens - self.kept(ratio)) + 1e-6))
 
 
@@ -143,6 +144,7 @@ def training(shape: CostShape, ratio: float) -> dict[str, int]:
 
 
 _READING = ("patches", "noise", "sinusoids")
+# The spectrogram and the teacher run without gradient: they have no backward pass.
 _PASSES = {"mel": 1, "teacher": 1} | {f"{m} {what}": 2 for m in SIDES for what in _READING}
 
 
@@ -212,6 +214,7 @@ def _decoder(shape: CostShape, m: str, ratio: float) -> dict[str, int]:
     q, k, n = side.queries(ratio), side.kept(ratio) + 1, side.tokens + 1
     out = shape.encoder.width if shape.contextual else side.values
     if side.decoder == "joint":
+        # One map makes queries, keys and values of all tokens: queries that are not asked for are paid too.
         last = cross_block(q, n, size) + (n - q) * size.width**2 if shape.needed_only else block(n, size)
         blocks, heads = (size.layers - 1) * block(n, size) + last, q if shape.needed_only else side.tokens
     else:

@@ -99,6 +99,7 @@ class Trunk(nn.Module):
 class JointFusion(nn.Module):
     def __init__(self, size: Size, *, layers: int):
         super().__init__()
+        # With a norm at its end: decoders of MAE's family read normed tokens. The paper does not say.
         self.transformer = Transformer(replace(size, layers=layers))
 
     def forward(
@@ -144,6 +145,7 @@ class _BottleneckLayer(nn.Module):
         for m, x_BLD in tokens.items():
             both_BLD = torch.cat([shared_BLD, x_BLD.to(shared_BLD.dtype)], dim=1)
             made_BLD = self.sides[m](both_BLD, rng=rng, name=f"{name}/{m}")
+            # Weighted by presence: a modality that a clip lacks has no say in the shared tokens.
             total = total + (real[m] / weight_B1)[:, None, None] * made_BLD[:, :count]
             out[m] = made_BLD[:, count:]
         return out, total
@@ -198,6 +200,7 @@ class ImageMAE:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ImageMAE:
         # A pre-trained MAE also carries its decoder, which is not used.
+        # Hugging Face's model for pre-training holds its ViT under `vit.`.
         tensors = {name.removeprefix("vit."): t.float() for name, t in tensors.items() if "decoder" not in name}
         if "embeddings.cls_token" in tensors:
             names, block = _HUGGING_FACE, "encoder.layer"
@@ -230,4 +233,5 @@ class ImageMAE:
         weight_DCHW = self.weight_DCHW if colours else self.weight_DCHW.sum(dim=1, keepdim=True)
         kernel_DHWC = weight_DCHW.movedim(1, -1)
         times = patch[0] if len(patch) == 3 else 1
+        # Not divided by the number of times, as in av-superb's code.
         return kernel_DHWC[:, None].expand(-1, times, -1, -1, -1).flatten(1)

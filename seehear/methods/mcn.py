@@ -81,6 +81,7 @@ class MCN(Method):
             z = self._embed(m, f_BD)
             features |= {f"{space}/{m}": z_BE for space, z_BE in z.items()}
             if errors := self._branch(m).errors(z, f_BD):
+                # The mean over spaces, so that the weight means the same for one space and for three.
                 features[f"reconstruct/{m}"] = torch.stack(errors).mean(dim=0)
         return Encoded(features, present, self._same(batch))
 
@@ -129,6 +130,7 @@ class MCN(Method):
     def after_step(self, out: StepOutput, progress: float) -> None:
         for name, clusters in self.clusters.items():
             assert isinstance(clusters, OnlineClusters)
+            # Without centroids while there are fewer clips than clusters: rows are collected all the same.
             clusters.advance(out.carry.get(f"{name}/centroids"), out.carry[f"{name}/rows"])
         running = [x for m in self.modules() if isinstance(m, DaveNet) for x in m.running_statistics()]
         if running and world_size() > 1:
@@ -154,6 +156,7 @@ class MCN(Method):
             size = " x ".join(str(s) for s in shape)
             raise SeehearError(f"{m} of a clip is {size}, this model was made for {kind} of {wanted}: another encoder?")
         if isinstance(stem, Sound):
+            # Libraries store no lengths: padding lies below any real level, and shows where a sound ends.
             if length_B is None and kind == "mel":
                 length_B = valid_frames(x)
             return stem(x, length_B, batch.get(f"has_{m}"), learning=learning).to(dtype)
@@ -163,6 +166,7 @@ class MCN(Method):
         """z (B, E) in every space that holds the modality."""
         z = self._branch(m)(f_BD)
         if "fine" in z:
+            # No batch norm here, unlike MMV: MCN's heads have none, so audio can pass in training too.
             z["coarse"] = self.coarsen(z["fine"].relu())
         if self.config.similarity == "cosine":
             z = {name: F.normalize(z_BE, dim=1) for name, z_BE in z.items()}
@@ -190,6 +194,7 @@ class MCN(Method):
         loss = clustering(
             z,
             present,
+            # Means of unit vectors are shorter than 1.
             F.normalize(centroids_KE, dim=1) if config.similarity == "cosine" else centroids_KE,
             label_B,
             over=config.cluster_over,

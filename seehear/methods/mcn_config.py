@@ -59,20 +59,24 @@ class MCNConfig(MethodConfig):
     """Weight of L_con; 0 leaves the term out, as for the next two."""
     cluster_weight: float = 1.0
     """Weight of L_clu."""
+    # From the code: the paper's sum is remembered without a factor.
     reconstruct_weight: float = 50.0
     """Weight of L_rec."""
     cluster_over: Over = "mean"
     """L_clu: mean of the L_x (the code), their sum (the paper), or that of the fused vector m alone (a variant)."""
     clusters: int = 256
     """K: number of clusters."""
+    # The code's: 20 steps of 128 videos with 16 clips each; 1 GB at 6,144 numbers a row.
     queue: int = 40_960
     """Rows of earlier batches that are clustered with the present one."""
     enqueue: float = 0.5
     """Share of a batch that enters the queue, evenly over its rows."""
+    # As many steps as the code's queue holds batches: one option is both there.
     refit_every: int = 20
     """Steps between two fits of k-means."""
     iterations: int = 100
     """Largest number of iterations of k-means."""
+    # The README's command; the default of the code's argument is 768.
     hidden: int = 1024
     """Width inside a decoder."""
     channels: tuple[int, ...] = (128, 256, 512, 1024)

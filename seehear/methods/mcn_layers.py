@@ -96,6 +96,7 @@ class Branch(nn.Module):
     def errors(self, z: Mapping[str, Tensor], f_BD: Float[Tensor, "b d"]) -> list[Tensor]:
         """Mean squared reconstruction errors of f (B,), one for each space."""
         rebuilt = [decoder(z[name]) for name, decoder in self.decoders.items()]
+        # f is not detached: where the stem learns, the code does not stop its gradient either.
         return [(r_BD.to(f_BD.dtype) - f_BD).square().mean(dim=1) for r_BD in rebuilt]
 
 
@@ -109,6 +110,7 @@ class Sound(nn.Module):
     def forward(self, x: Tensor, length_B: Tensor | None, has_B: Tensor | None, *, learning: bool) -> Tensor:
         """(B, F, S), or (B, N), to (B, C). `length_B`: frames, or samples, of each row that are its own; None: all. Of
         a row that is absent (0 in `has_B`) nothing is: batch norm does not see it."""
+        # Batch norm needs lengths in any case: an absent row is one of length 0.
         if length_B is None and (self.mel is not None or self.network.kind == "batch"):
             length_B = torch.full((len(x),), x.shape[-1], device=x.device)
         if self.mel is not None and length_B is not None:
@@ -143,6 +145,7 @@ class OnlineClusters(nn.Module):
 
     def known(self, rows_NE: Float[Tensor, "n e"]) -> Float[Tensor, "m e"]:
         """Rows to cluster: those in the queue, and these."""
+        # Rows of zeros have no direction: the part that is not filled yet stays out.
         filled = min(int(self.written), len(self.queue))
         return torch.cat([self.queue[:filled], rows_NE.to(self.queue)])
 
@@ -192,6 +195,7 @@ def fuse(
     """(mean of each row's present modalities, whether it has any)"""
     count_B = torch.stack([present[m] for m in z]).sum(dim=0)
     total_BE = torch.stack([z_BE * present[m][:, None] for m, z_BE in z.items()]).sum(dim=0)
+    # A row without any modality is divided by 1, and marked as having none.
     return total_BE / count_B.clamp(min=1)[:, None], count_B > 0
 
 

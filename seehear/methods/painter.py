@@ -92,6 +92,7 @@ class Painter(Method):
         """Compute the pictures' components, and mean and spread of the vectors; before training. `axes` map z to pixels
         from -1 to 1, with the scale that makes the variances 1 on average."""
         k = self.config.components
+        # Every n-th picture: a set lies in some order, and its first part may not stand for all.
         x_NP = _flat(pictures[:: -(-len(pictures) // _ENOUGH)])
         if k >= len(x_NP):
             raise ValueError(f"{len(x_NP)} pictures have at most {len(x_NP) - 1} components; got {k}")
@@ -137,6 +138,7 @@ class Painter(Method):
         a_B1, s_B1 = self._levels(t_B)
         total_BK = a_B1.square() * self.variance + s_B1.square()
         condition_BH = self.time(t_B) + self.told(c_BE.to(self.told.weight))
+        # Divided by its deviation: the network reads unit variance at every step.
         h_BH = self.into(z_BK / total_BK.sqrt())
         for block in self.blocks:
             h_BH = block(h_BH, condition_BH)
@@ -150,6 +152,7 @@ class Painter(Method):
         """Pictures (B, H, W, 3) uint8 of unit vectors, by DDIM. The initial noise of row i is a function of seed, i."""
         size, pictures = self.config.size, []
         for at, c_NE in zip(range(0, len(c_BE), _AT_ONCE), self._standard(c_BE).split(_AT_ONCE), strict=True):
+            # Drawn on the CPU: pictures start from the same noise on every device.
             draws = [torch.Generator().manual_seed(seed_of(seed, at + i)) for i in range(len(c_NE))]
             start_NK = torch.stack([torch.randn(self.config.components, generator=draw) for draw in draws])
 

@@ -39,6 +39,7 @@ def tuned(
 ) -> LinearMaps:
     """CCA, or generalised CCA, fitted to `train` with the shrinkage and rank that retrieve best on the rows of the
     folds; None is full rank."""
+    # Any shrinkage will do: which axes have variance does not depend on it.
     width = min(train.whitened_axes(m, shrinkages[0]).shape[1] for m in train.modalities)
     sizes = sorted({width if r is None else min(r, width) for r in ranks}, reverse=True)
 
@@ -88,12 +89,14 @@ def chosen(
     telling_F = ~np.isnan(scores_FKP).all(axis=(1, 2))
     folds = [fold for fold, telling in zip(folds, telling_F, strict=True) if telling]
     scores_FKP = scores_FKP[telling_F][:, :, known_P]
+    # Relative to the best setting of each pair: a pair that is easy to retrieve would decide alone.
     relative_FKP = scores_FKP / np.nanmean(scores_FKP, axis=0).max(axis=0)
     relative_FK = np.nanmean(relative_FKP, axis=2)
     first = int(np.nanmean(relative_FKP, axis=0).mean(axis=1).argmax())
     found = family(train)[first]
     if len(folds) == 1:
         return found
+    # Paired by fold: what makes a fold easy or hard drops out of the difference.
     behind_FK = relative_FK[:, [first]] - relative_FK
     error_K = behind_FK.std(axis=0, ddof=1) / len(folds) ** 0.5
     own_F = np.nanmean(scores_FKP[:, first], axis=1)
@@ -102,6 +105,7 @@ def chosen(
         clips=sum(len(next(iter(f.rows.values())) if f.clip is None else f.clip.unique()) for f in folds),
         reciprocal_rank=float(own_F.mean()),
         error=float(own_F.std(ddof=1) / len(folds) ** 0.5),
+        # Less one: the choice itself is behind by nothing.
         others_as_good=int((behind_FK.mean(axis=0) <= error_K).sum()) - 1,
     )
     return replace(found, sure=sure)
@@ -121,6 +125,7 @@ def reciprocal_ranks(
     same weight. This only ranks candidates; evaluation proper is `evaluation`."""
     scores = {}
     for p, q in pairs or list(combinations([m for m in maps.spaces["joint"] if m in latents], 2)):
+        # The similarities below are a square matrix: 64 MB for 4,096 rows in float32.
         rows = (present_rows(latents, present, p) & present_rows(latents, present, q)).nonzero().squeeze(1)[:4096]
         if len(rows) > 1:
             vectors = maps.embed({m: torch.as_tensor(latents[m])[rows] for m in (p, q)})
@@ -133,6 +138,7 @@ def reciprocal_ranks(
 def _reciprocal_rank(similar_RR: np.ndarray, clip_R: np.ndarray) -> float:
     _, first_C, number_R, rows_C = np.unique(clip_R, return_index=True, return_inverse=True, return_counts=True)
     # Other captions of a row's clip are right answers, not competitors: rows compete as clips.
+    # Clip numbers ascend, so the rows of a clip are one stretch.
     best_RC = np.maximum.reduceat(similar_RR, first_C, axis=1)
     own_R1 = np.take_along_axis(best_RC, number_R[:, None], axis=1)
     rank_R = 1 + (best_RC > own_R1).sum(axis=1) + ((best_RC == own_R1).sum(axis=1) - 1) / 2
@@ -156,6 +162,7 @@ def bound(m: Moments, *, locked: Sequence[Modality], shrinkage: float | Mapping[
         r = shrinkage if isinstance(shrinkage, float | int) else shrinkage[p]
         # Directions without variance are infinite there and drop out: 1 / inf = 0.
         inverse, vectors = m.shrunk(p, r).reciprocal(), m.spectra[p][1]
+        # Moments may be standardised, the locked space is not: its scale is put back.
         cross = torch.stack([m.cross(p, q) * m.scale[q] for q in hubs]).mean(0)
         weight[p] = vectors @ (inverse[:, None] * (vectors.T @ cross)) / m.scale[p][:, None]
         settings[f"shrinkage of {p}"] = r

@@ -85,6 +85,7 @@ class VATT(Method):
         context = {}
         if "text" in names:
             context["sentence"] = (batch["text"] != 0).any(dim=2) & present["text"][:, None]
+            # A clip whose sentences are all padding has no text, whatever the batch says.
             present["text"] = context["sentence"].any(dim=1)
         if self.config.mask_same_group:
             context["group"] = group_numbers(batch)
@@ -168,6 +169,7 @@ class VATT(Method):
     def _aggregated(self, m: Modality, x_NLD: Tensor, mask: Tensor | None, rng: Randomness | None) -> Tensor:
         """(N, D): the encoder's output at AGG."""
         encoder = self.encoders["shared" if self.config.variant == "agnostic" else m]
+        # Only AGG is read: the last block computes no other token.
         f_ND = encoder(x_NLD, mask, rng=rng, name=m, asked=_AGG)[:, 0]
         if self.config.variant == "agnostic":
             f_ND = F.gelu(self.after[m](f_ND))
@@ -182,6 +184,7 @@ class VATT(Method):
             assert isinstance(heads, nn.ModuleDict)
             z[name] = {m: head(features[m], valid.get(m), statistics) for m, head in heads.items() if m in features}
         if "coarse" in z:
+            # In training audio goes through only where it is aligned there: its rows would be in the map's batch norm.
             trained = {m for pair in self._spaces["coarse"].pairs for m in pair}
             through = [m for m in z["fine"] if statistics is None or m in trained]
             # One map for both: its batch norm needs the rows of both together.
@@ -196,6 +199,7 @@ class VATT(Method):
 def _encoder(config: VATTConfig, name: str) -> Transformer:
     """The encoder of a modality, or the 'shared' one."""
     size = config.shared if name == "shared" else config.size_of(name)
+    # A shared encoder is a ViT for text as well, whose positions are absolute there.
     style: Style = "t5" if name == "text" else "vit"
     return Transformer(size, style=style, dropout=config.dropout, drop_path=config.drop_path)
 

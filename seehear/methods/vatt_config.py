@@ -28,6 +28,7 @@ SIZES = {
 
 @dataclass(frozen=True, kw_only=True)
 class MelConfig:
+    # The official code's numbers: 2,048 and 1,024 samples at 48 kHz.
     window: float = 0.04267
     """Seconds of a frame."""
     hop: float = 0.02134
@@ -45,6 +46,7 @@ class MelConfig:
 
     def sizes(self, rate: int) -> tuple[int, int]:
         """(samples of a window, samples of a hop)"""
+        # Cut off and not rounded, as in the official code.
         return int(self.window * rate), int(self.hop * rate)
 
     def frames(self, samples: int, rate: int) -> int:
@@ -77,6 +79,7 @@ class VATTConfig(MethodConfig):
     """Audio tokens: runs of samples, or patches of their log-mel spectrogram."""
     rate: int = 48_000
     """Samples a second."""
+    # 3.2 s: as long as 32 frames at 10 a second.
     samples: int = 153_600
     """Samples of the learned positions."""
     sound_patch: int = 128
@@ -85,6 +88,7 @@ class VATTConfig(MethodConfig):
     """Settings of the spectrogram."""
     mel_patch: tuple[int, int] = (16, 5)
     """Frames and bands of a token of the spectrogram."""
+    # The words of MIL-NCE's release: word2vec trained on HowTo100M, which VATT takes over.
     vocabulary: int = 65_536
     """Words with their vectors; number 0 is padding."""
     word_width: int = 300
@@ -99,6 +103,7 @@ class VATTConfig(MethodConfig):
     keep: dict[Modality, float] = field(default_factory=dict)
     """DropToken: share of the tokens that a training step reads; by default 0.5 of video and of waveforms, all of a
     spectrogram. Text is never dropped."""
+    # The official code draws one set for all clips of a batch.
     keep_per_sample: bool = False
     """A keep set of its own for each clip, not one for the whole batch."""
     dropout: float = 0.1
@@ -113,6 +118,7 @@ class VATTConfig(MethodConfig):
     """Width of the coarse space, and of a disjoint one that holds text; None: half of `dim`."""
     batch_norm: Literal["all", "video"] = "all"
     """After every linear map of the heads (the paper), or only after those of video (the official code)."""
+    # Audio and text are not aligned: their weight is 0 in the official code.
     pairs: tuple[Pair, ...] = (("video", "audio"), ("video", "text"))
     """Pairs of modalities to align; empty means all."""
     text_weight: float = 1.0

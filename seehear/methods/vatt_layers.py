@@ -58,6 +58,7 @@ class PatchTokens(nn.Module):
             raise SeehearError(f"{name} of a clip is {found}, a patch alone {patch}: take longer or larger clips")
         patches_BNP, place_ND = cut(x, self.patch), self.positions(counts)
         rate, each = self.keep, self.keep_per_sample
+        # A share of the patches at hand: the official code counts those of the configured grid, whatever a clip has.
         keep = keep_set(rng, f"{name}/keep", patches_BNP.shape[1], rate=rate, per_sample=each, device=x.device)
         # Dropped before they are projected: what is left out costs nothing.
         if keep is not None:
@@ -82,6 +83,7 @@ class WordTokens(nn.Module):
         width, word_width, shared = config.size_of("text").width, config.word_width, self.absolute is not None
         self.table = nn.Embedding(config.vocabulary, word_width)
         self.table.weight.requires_grad_(config.train_words)
+        # T5 has no biases; a shared ViT has them.
         self.project = glorot(nn.Linear(word_width, width, bias=shared))
         self.positions = Positions((config.words,), width, norm=config.position_norm) if shared else None
         # AGG lies among the word vectors, before the map; in a shared Transformer it enters behind it.
@@ -94,6 +96,7 @@ class WordTokens(nn.Module):
         self._check(ids_NL)
         if self.absolute is not None:
             ids_NL = F.pad(ids_NL, (0, self.absolute - ids_NL.shape[1]))
+        # AGG counts as a token: attention over padding alone would be NaN.
         mask_NT = F.pad(ids_NL != 0, (1, 0), value=True)
         x_NLD = self.table(ids_NL)
         aggregate_N1D = self.aggregate.expand(len(x_NLD), 1, -1)
@@ -127,6 +130,7 @@ class WordTokens(nn.Module):
 
 def aggregation(width: int) -> nn.Parameter:
     """AGG, the token whose output stands for the sequence."""
+    # About what Glorot's normal initialisation gives one vector in the official code.
     return nn.Parameter(torch.randn(width) * width**-0.5)
 
 
@@ -147,11 +151,13 @@ class LogMel(nn.Module):
         bank_FK = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high, straight_in_mel=True)
         # The constant part of a signal is in no band.
         bank_FK[:, 0] = 0
+        # Not saved: both follow from the settings.
         self.register_buffer("window", torch.hann_window(size), persistent=False)
         self.register_buffer("filters", bank_FK.T.float().contiguous(), persistent=False)
 
     @torch.no_grad()
     def forward(self, sound_BN: Float[Tensor, "b n"]) -> Float[Tensor, "b s f"]:
+        # Else the product with the filters would be in bf16.
         with torch.autocast(sound_BN.device.type, enabled=False):
             frames, size = -(-sound_BN.shape[1] // self.hop), len(self.window)
             whole = (frames - 1) * self.hop + size
@@ -204,6 +210,7 @@ def resampling(old: int, new: int) -> Float[Tensor, "m n"]:
     with torch.device("cpu"):
         if old == 1:
             return torch.ones(new, 1, dtype=torch.float64)
+        # The system holds cubes of distances, above 10^9 for the 1,200 tokens of a waveform.
         knot, place = torch.arange(old, dtype=torch.float64), torch.arange(new, dtype=torch.float64) * old / new
         # The spline does not depend on where the line has its origin, its rounding does.
         middle = knot.mean()
@@ -234,6 +241,7 @@ class HeadBatchNorm(nn.Module):
 
     def __init__(self, width: int, *, momentum: float = 0.1, eps: float = 1e-5):
         super().__init__()
+        # 0.1 is the official code's 0.9: Keras counts the other way round.
         self.momentum, self.eps = momentum, eps
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
         self.register_buffer("running_mean", torch.zeros(width))
@@ -246,6 +254,7 @@ class HeadBatchNorm(nn.Module):
         mean, variance = self.running_mean, self.running_var
         rows_ND = x.flatten(0, -2) if valid is None else x[valid]
         if statistics is not None and (count := len(rows_ND)) > 1:
+            # Normalised by the biased variance, remembered with the unbiased one, as torch's batch norm does.
             mean, variance = rows_ND.mean(dim=0), rows_ND.var(dim=0, unbiased=False)
             statistics.moments[self] = mean.detach(), variance.detach() * (count / (count - 1))
         return (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias

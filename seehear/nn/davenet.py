@@ -32,6 +32,7 @@ class DaveNet(nn.Module):
         self.first = nn.Conv1d(bands, channels[0], 1, bias=False)
         self.norm = _norm(norm, channels[0])
         blocks = []
+        # Not strict: the list of inputs is longer by the last width, which leads nowhere.
         for before, after in zip(channels[:1] + channels, channels, strict=False):
             blocks += [_ConvBlock(before, after, stride=2, norm=norm), _ConvBlock(after, after, stride=1, norm=norm)]
         self.blocks = nn.ModuleList(blocks)
@@ -48,6 +49,7 @@ class DaveNet(nn.Module):
         x_BCS = self.maps(mel_BFS, frames_B, learning=learning)
         if frames_B is None:
             return x_BCS.mean(dim=2)
+        # Over a clip's own steps in training too, where MCN's code counts the padding; an absent row has none.
         count_B = self.frames_left(frames_B).clamp(min=1)
         return x_BCS.sum(dim=2) / count_B[:, None]
 
@@ -96,6 +98,7 @@ class GroupNorm(nn.Module):
             return F.group_norm(x_BCS, self.groups, self.weight, self.bias)
         x_BGCS, valid = x_BCS.unflatten(1, (self.groups, -1)), valid_B1S[:, None]
         count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1) * x_BGCS.shape[2]
+        # Centred first: a mean of squares less the square of the mean would cancel.
         centred = (x_BGCS - (x_BGCS * valid).sum(dim=(2, 3), keepdim=True) / count) * valid
         variance = centred.square().sum(dim=(2, 3), keepdim=True) / count
         y_BCS = (centred * (variance + 1e-5).rsqrt()).flatten(1, 2)
@@ -179,6 +182,7 @@ class DaveMel(nn.Module):
     def __init__(self, bands: int = 40):
         super().__init__()
         bank_FK = mel_filters(self.rate, self.size, bands, low=20.0, high=self.rate / 2, scale="slaney")
+        # Not saved: both follow from the settings.
         self.register_buffer("window", torch.hamming_window(self.size), persistent=False)
         self.register_buffer("filters", bank_FK.float(), persistent=False)
 
@@ -201,6 +205,7 @@ class DaveMel(nn.Module):
             # Pre-emphasis reaches one sample into the padding, which is set to zero again.
             sound_BN = torch.cat([sound_BN[:, :1], sound_BN[:, 1:] - 0.97 * sound_BN[:, :-1]], dim=1) * own_BN
             spectrum = torch.stft(sound_BN, self.size, self.hop, window=self.window, center=False, return_complex=True)
+            # 1e-10, and 80 dB below, are the defaults of librosa's `power_to_db`, which MCN's code calls.
             level_BFS = 10 * (self.filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
             frames_B = self.frames(samples_B)
             # Padding must not be the loudest frame of a clip.

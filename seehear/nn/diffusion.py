@@ -74,6 +74,7 @@ class Diffusion(nn.Module):
         super().__init__()
         self.steps = schedule.steps
         abar = alpha_bars(schedule)
+        # The difference is taken in float64, roots of both fit float32. Not saved: they follow from the schedule.
         self.register_buffer("keeps", abar.sqrt().float(), persistent=False)
         self.register_buffer("noises", (1 - abar).sqrt().float(), persistent=False)
 

@@ -54,12 +54,15 @@ def kmeans(
                 sums_KE.index_add_(0, label_T, x_TE)
                 count_K += torch.bincount(label_T, minlength=len(count_K))
             along.append(along_T)
+        # Rounding may make a row longer along its centroid than it is.
         cost_N = (length_N - torch.cat(along)).clamp_(min=0)
         centroids_KE = sums_KE / count_K.clamp(min=1)[:, None]
         empty = (count_K == 0).nonzero().squeeze(1)
         if len(empty):
+            # Not a zero vector, as in MCN's library: it would attract whatever is negative to all others.
             centroids_KE[empty] = x_NE[cost_N.topk(len(empty)).indices]
         before, cost, done = cost, float(cost_N.mean()), done + 1
+        # By the cost and not by the shift of the centroids, which depends on the scale of the space.
         if before < float("inf") and before - cost <= tolerance * before:
             break
     return Clusters(centroids_KE, cost, done)
@@ -88,9 +91,11 @@ def starting_points(
     cost_M = torch.full_like(length_M, torch.inf)
     for draw in draws_K[1:]:
         cost_M = torch.minimum(cost_M, length_M - x_ME @ F.normalize(x_ME[chosen[-1]], dim=0)).clamp_(min=0)
+        # On the CPU: a cumulative sum on a GPU is not deterministic.
         total_M = cost_M.cpu().double().cumsum(dim=0)
         # Else every row is a copy of one already chosen.
         far = bool(total_M[-1] > 0)
+        # right=True: a copy of a chosen row, at a cost of 0, is not drawn again.
         place = torch.searchsorted(total_M, draw * total_M[-1], right=True) if far else draw * len(x_ME)
         chosen.append(min(int(place), len(x_ME) - 1))
     return x_ME[chosen]

@@ -19,6 +19,7 @@ Latents = Mapping[Modality, Tensor | np.ndarray]
 Present = Mapping[Modality, Tensor | np.ndarray]
 """(N,) bool by modality; a modality that is not named is there in every row."""
 
+# Rows in float64 at a time: four times the size in which they are stored.
 _CHUNK = 8192
 
 
@@ -43,6 +44,7 @@ def statistics(latents: Latents, present: Present | None = None) -> dict[Modalit
 
 def deviation(variance_D: Tensor) -> Tensor:
     """Square root, and 1 for a dimension that does not vary."""
+    # Relative to the mean variance: rounding leaves a constant dimension a little above zero.
     return torch.where(variance_D > 1e-12 * variance_D.mean(), variance_D, 1.0).sqrt()
 
 
@@ -91,6 +93,7 @@ def halves(present_BM: Bool[Tensor, "b m"]) -> tuple[Tensor, Tensor]:
         )
     first, second, left = [], [], []
     for rows in _alike(present_BM):
+        # Each source is in one mixed row only, so that the rows of a batch stay independent.
         half = len(rows) // 2
         first.append(rows[:half])
         second.append(rows[half : 2 * half])
@@ -200,6 +203,7 @@ class GatedSkip(nn.Module):
     def __init__(self, width: int, dim: int, adapter: FusionAdapter | None = None):
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
+        # The mean is the offset, and comes from the training rows.
         self.linear = nn.Linear(width, dim, bias=False)
         self.adapter = adapter
         if adapter is not None:

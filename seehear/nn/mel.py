@@ -72,11 +72,14 @@ class KaldiMel(nn.Module):
     def __init__(self, *, rate: int = 16_000, bands: int = 128):
         super().__init__()
         size, self.hop = int(_WINDOW * rate), int(_HOP * rate)
+        # Kaldi rounds its windows up to a power of two.
         self.points = 1 << (size - 1).bit_length()
         bank_FK = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2, straight_in_mel=True)
         # 128 bands at 16 kHz leave band 3 between two points of the transform: it is ln 2^-23 in every frame.
         bank_FK[:, -1] = 0
+        # Kaldi's window is symmetric; torch's is periodic unless told.
         window = torch.hann_window(size, periodic=False, dtype=torch.float64)
+        # Not saved: both follow from the settings.
         self.register_buffer("window", window.float(), persistent=False)
         self.register_buffer("filters", bank_FK.T.float().contiguous(), persistent=False)
 
@@ -90,6 +93,7 @@ class KaldiMel(nn.Module):
         with torch.autocast(sound_BN.device.type, enabled=False):
             # Not `torch.stft`: Kaldi takes off the mean of each frame by itself.
             framed_BSN = sound_BN.to(self.window.dtype).unfold(1, len(self.window), self.hop)
+            # It makes the mean of the whole sound, which Audio-MAE takes off before, drop out.
             framed_BSN = framed_BSN - framed_BSN.mean(dim=2, keepdim=True)
             before_BSN = torch.cat([framed_BSN[..., :1], framed_BSN[..., :-1]], dim=2)
             spectrum_BSK = torch.fft.rfft((framed_BSN - EMPHASIS * before_BSN) * self.window, self.points)

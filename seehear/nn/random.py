@@ -17,6 +17,7 @@ from torch import Tensor
 
 _BLOCKS = 64
 _SMALLEST_BLOCK = 16
+# `random_` from here on without an upper end draws all 64 bits.
 _INT64 = -(2**63)
 
 
@@ -122,5 +123,6 @@ def dropout(x: Tensor, p: float, rng: Randomness | None, name: str) -> Tensor:
         return x
     dropped = round(p * 2**16)
     scale = torch.empty_like(x, memory_format=torch.contiguous_format)
+    # int16 begins at -2^15. Written in the type of x at once, without a tensor of booleans in between.
     torch.ge(rng.bits(name, *x.shape[1:]), dropped - 2**15, out=scale)
     return x * scale.mul_(2**16 / (2**16 - dropped))

@@ -113,7 +113,9 @@ class Block(nn.Module):
         if rng is None or self.drop_path == 0:
             return y_BLD
         rows = rng.stop - rng.start
+        # Each of the sentences that belong to a row has a draw of its own.
         kept_B = rng.uniform(f"{name}/path", len(y_BLD) // rows).flatten() >= self.drop_path
+        # Scaled up, so that nothing is scaled in use.
         return y_BLD * (kept_B.to(y_BLD) / (1 - self.drop_path))[:, None, None]
 
 
@@ -124,6 +126,7 @@ class Attention(nn.Module):
         super().__init__()
         # T5 does not divide its logits.
         self.heads, self.scale = heads, (width // heads) ** -0.5 if scaled else 1.0
+        # One product in place of three; each third is initialised as a map of its own.
         self.into = glorot(nn.Linear(width, 3 * width, bias=bias), parts=3)
         self.out = glorot(nn.Linear(width, width, bias=bias))
 
@@ -148,6 +151,7 @@ class RelativeBias(nn.Module):
     def __init__(self, heads: int):
         super().__init__()
         self.table = nn.Embedding(_BUCKETS, heads)
+        # How Keras, and so VATT's code, initialises an embedding.
         nn.init.uniform_(self.table.weight, -0.05, 0.05)
 
     def forward(self, length: int) -> Float[Tensor, "h l l"]:
@@ -160,6 +164,7 @@ def bucket(offset: Tensor) -> Tensor:
     distances, the rest in even steps of the logarithm up to 64; the last one holds all that is farther."""
     half, exact = _BUCKETS // 2, _BUCKETS // 4
     distance = offset.abs()
+    # Clamped for the near ones, which `where` drops: the logarithm of 0 has no integer.
     steps = torch.log(distance.clamp(min=exact) / exact) / math.log(_LONGEST / exact) * (half - exact)
     far = (exact + steps.long()).clamp(max=half - 1)
     return torch.where(distance < exact, distance, far) + half * (offset > 0)
@@ -279,6 +284,7 @@ def keep_lines(rng: Randomness, name: str, counts: Sequence[int], rates: Sequenc
     out: rows of a spectrogram and its columns. At least one line of each axis stays."""
     kept = torch.zeros(rng.stop - rng.start, 1, dtype=torch.long, device=rng.device)
     for axis, (count, rate) in enumerate(zip(counts, rates, strict=True)):
+        # The same grain as in `num_visible`.
         lines = max(1, math.floor(count * (1 - rate) + 1e-6))
         chosen = rng.uniform(f"{name}/{axis}", count).argsort(dim=1, stable=True)[:, :lines].sort(dim=1).values
         kept = (kept[:, :, None] * count + chosen[:, None, :]).flatten(1)

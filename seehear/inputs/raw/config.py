@@ -125,6 +125,7 @@ class RawConfig:
     @property
     def decoded_side(self) -> int:
         """Pixels of the shorter side of a whole picture as it is decoded."""
+        # `side` is of the region: the picture is decoded larger by as much as the region is smaller.
         top, left, bottom, right = self.region
         side = self.side or round(self.size * 8 / 7)
         return max(1, round(side / min(bottom - top, right - left)))
@@ -158,6 +159,7 @@ class Span:
     @property
     def period(self) -> float:
         """Seconds after which a short span is repeated."""
+        # Whole ticks: pictures and sound must repeat together.
         return min(self.ticks / self.fps, self.seconds) if self.seconds > 0 else 0.0
 
 
@@ -168,6 +170,7 @@ def reach(start: float, end: float, file_seconds: float, length: float) -> tuple
         return start, end
     # A container may state less than the end of a clip.
     file_seconds = max(file_seconds, end)
+    # At either end of the file the window is moved, not cut.
     low = max(0.0, min((start + end - length) / 2, file_seconds - length))
     return min(low, start), max(min(low + length, file_seconds), end)
 
@@ -248,6 +251,7 @@ def samples_part(span: Span, first: int, samples: int, rate: int, *, loop: bool)
 
 def sample_of(span: Span, tick: int, rate: int) -> int:
     """First sample of a tick in its span, on the sample grid of the file."""
+    # A difference of rounded places, not a rounded difference: readers cut the file at rounded places.
     return round((span.start + tick / span.fps) * rate) - round(span.start * rate)
 
 

@@ -204,6 +204,7 @@ class RawMedia:
         if "audio" in read:
             sample["audio"] = shown.heard(read["audio"], c)
         if "text" in c.modalities and self.clips.has_text[clip]:
+            # The middle of the window, not of the clip: sentences are ordered by their distance from what is seen.
             middle = span.start + begin.window / c.fps + min(c.window_seconds, span.seconds) / 2
             number, recording = int(self.clips.number[clip]), int(self.clips.recording[clip])
             weights = self.sentences.weights

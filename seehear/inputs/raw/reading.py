@@ -69,6 +69,7 @@ class ClipReader:
     def _key(self, span: Span, m: Modality, path: str) -> str:
         """Key in the cache; '' for a missing file, or a clip that is too large."""
         c = self.config
+        # An estimate for pictures: their longer side is known only once the file is open.
         size = span.ticks * (c.decoded_side * 2) ** 2 * 3 if m == "video" else span.seconds * c.rate * 4
         try:
             stat = os.stat(path)
@@ -81,6 +82,7 @@ class ClipReader:
     def _whole(self, span: Span, m: Modality, one: Asked) -> np.ndarray | None:
         """The whole clip; None where it is damaged (parts may still be readable), or where the file may end before the
         clip: a window beyond the end is absent, which padding of the whole would hide."""
+        # + 2: rounding may ask for a sample beyond the span (`samples_part`).
         count = span.ticks if m == "video" else round(span.seconds * self.config.rate) + 2
         length = self.config.frames if m == "video" else self.config.samples
         try:
@@ -114,6 +116,7 @@ class ClipReader:
             found, corrupt = self._window(span, asked)
         except DecodeError as error:
             return self._lose(path, str(error).removeprefix(path).lstrip(": "), len(asked))
+        # Not a damaged file: the user has to know, and the run ends.
         except SeehearError:
             raise
         except Exception as error:
@@ -191,6 +194,7 @@ class ClipCache:
         self._count = self.folder / ".bytes"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # Tried at once: a folder that cannot be written is refused before anything is decoded.
             self._reserve(0)
         except OSError as error:
             raise SeehearError(
@@ -230,6 +234,7 @@ class ClipCache:
             count = self._count.read_text(encoding="utf-8") if self._count.exists() else ""
             used = int(count) if count.isdecimal() else sum(p.stat().st_size for p in self.folder.glob("*/*"))
             fits = used + size <= self.most_bytes
+            # A count that was missing is written down even without room: the folder is not walked again.
             if fits or not count:
                 self._count.write_text(str(used + size if fits else used), encoding="utf-8")
             return fits
@@ -244,6 +249,7 @@ class Lost:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="seehear-lost-"))
         self._known: set[str] = set()
+        # Runs as the interpreter ends as well, which `__del__` may not.
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -278,6 +284,7 @@ class Lost:
     def samples(self) -> int:
         """Number of failed readings of pictures or sound."""
         with suppress(FileNotFoundError):
+            # A byte a sample: the size of the file is the count.
             return os.path.getsize(self._folder / "samples")
         return 0
 

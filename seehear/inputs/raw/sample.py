@@ -49,6 +49,7 @@ class Drawn:
     def seen(self, frames_THWC: Int[np.ndarray, "t h w c"], config: RawConfig) -> Int[Tensor, "t s s c"]:
         """Crop, mirror image and colours, the same for all frames."""
         draws = self.draws("video")
+        # Before the box, which takes a varying number of draws: they do not depend on it.
         colours, mirrored = draw_colours(config, draws), draws.random() < config.flip
         _, height, width, _ = frames_THWC.shape
         x = cut(frames_THWC, random_box(height, width, config, draws))
@@ -186,6 +187,7 @@ def recoloured(frames_THWC: Int[Tensor, "t h w c"], colours: ColourJitter) -> In
     turn, added = 2 * math.pi * colours.hue, torch.full((3,), float(colours.brightness))
     stretched = _plane(colours.saturation, 0.0)
     turned = _plane(1.0, turn)
+    # Brightness, saturation, contrast, hue: the order of VATT's code, in one matrix.
     matrix = colours.contrast * turned @ stretched
     # The mean of some pixels is close to that of all.
     every = max(1, frames_THWC.shape[1] // 32)

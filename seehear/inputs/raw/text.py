@@ -40,6 +40,7 @@ class _Kept(dict[int, int | str | None]):
     """Table for `str.translate`: keeps letters, marks and digits, drops invisible signs, makes all else a space."""
 
     def __missing__(self, code: int) -> int | str | None:
+        # Stored in the table, so that each character is looked up once.
         kind = unicodedata.category(chr(code))
         self[code] = code if kind[0] in "LMN" else None if kind == "Cf" else " "
         return self[code]
@@ -92,6 +93,7 @@ class Vocabulary:
         """The words of a text, as the vocabulary spells them."""
         if self.by_byte:
             # latin-1 gives each byte a letter of its own.
+            # White space is folded, as in `ReadText`: the encoder sees the same text.
             return list(" ".join(text.split()).encode().decode("latin-1"))
         # One spelling for letters that are composed or decomposed.
         text = unicodedata.normalize("NFC", text.lower() if self.lower else text)
@@ -188,6 +190,7 @@ def learn_vocabulary(texts: Iterable[str], config: VocabularyConfig | None = Non
 
 def library_vocabulary(library: LibraryTables, config: VocabularyConfig | None = None) -> Vocabulary:
     """Vocabulary of the texts of a library's training clips."""
+    # Held-out clips do not decide which words are known.
     clips = library.clips("split = 'train'")
     return learn_vocabulary((text.text for clip in clips for text in learned_texts(clip)), config)
 
