@@ -123,6 +123,16 @@ class _DemoReport:
         return "\n".join([*lines, f"next: seehear open {self.media} --library {self.library}"])
 
 
+def own_media(folder: Path) -> Path:
+    """The media of the demo, copied into `folder` once."""
+    media, part = folder / "media", folder / "media.part"
+    if not media.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(MEDIA, part)
+        part.rename(media)  # a copy that was cut short never has the name of a whole one
+    return media
+
+
 def demo(folder: Path) -> _DemoReport:
     """Runs the whole demo in `folder`; finished stages are not repeated."""
     seconds: dict[str, float] = {}
@@ -133,9 +143,7 @@ def demo(folder: Path) -> _DemoReport:
         seconds[name] = time.monotonic() - started
         return result
 
-    media, uri = folder / "media", str(folder / "library")
-    if not media.is_dir():
-        shutil.copytree(MEDIA, media)
+    media, uri = own_media(folder), str(folder / "library")
     stage("reading", lambda: bring_up_to_date(media, uri))
     library, asked = LibraryTables.open(uri), questions()
 

@@ -55,6 +55,20 @@ def test_every_way_is_asked_for_and_no_question_twice():
     assert all(f.startswith("sounds/") for q in demo.questions() if q.way == "heard" for f, _, _ in q.answers)
 
 
+def test_a_copy_of_the_media_that_was_cut_short_is_made_again(tmp_path, monkeypatch):
+    def cut(source, target):
+        target.mkdir()
+        shutil.copy(next(source.glob("*/*.jpg")), target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copytree", cut)
+        demo.own_media(tmp_path)
+    copied = demo.own_media(tmp_path)
+    assert {path.relative_to(copied).as_posix() for path in copied.rglob("*") if path.is_file()} == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["media"]
+
+
 # -- scores ------------------------------------------------------------------------------------------------------------
 
 

@@ -167,7 +167,7 @@ def draw_grid(rows: list[Generated], out: Path, *, dpi: int = 150) -> None:
         axes[0][0].set_title("painted", fontsize=7, loc="left", pad=2)
         axes[1][0].set_title("nearest in the library", fontsize=7, loc="left", pad=2)
     figure.suptitle(rows[0].said, fontsize=7)
-    figure.savefig(out, dpi=dpi, format="png")
+    figure.savefig(out, dpi=dpi)
 
 
 def _draw_query(figure: Any, query: Mapping[str, str]) -> None:

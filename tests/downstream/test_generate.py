@@ -342,9 +342,11 @@ def test_a_sound_is_painted(world, tmp_path, capsys):
     scores = [near["score"] for near in found["nearest"]]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 3
-    status, out, _ = command(capsys, world / "run", *words)
+    photo = grid.with_suffix(".jpg")
+    status, out, _ = command(capsys, world / "run", *words[:-1], photo)
     assert status == 0
-    assert str(grid) in out.splitlines()
+    assert str(photo) in out.splitlines()
+    assert photo.read_bytes()[:2] == b"\xff\xd8", "the kind of picture that its name says"
 
 
 def test_a_picture_finds_itself(world):
