@@ -258,6 +258,7 @@ def started(library):
     raise AssertionError("no transcript was written within two minutes")
 
 
+@pytest.mark.slow  # a kill between two commits, and a stop in the middle, are below
 def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     process = started(library)
     process.kill_group()
