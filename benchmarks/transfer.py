@@ -1,8 +1,8 @@
 """Spaces tested on a set that they never saw: `OMP_NUM_THREADS=1 python benchmarks/transfer.py --work W [--seeds 2]`.
 
 `digits` (a drawn one and a spoken one of the same kind, and its word) and `grid-s1` (a mouth, its voice and the
-sentence, which holds a digit's word) share modalities and encoders, but neither speakers nor pictures nor sentences. The study of
-modalities trains every row on the one and tests it, zero-shot, on the test split of the other:
+sentence, which holds a digit's word) share modalities and encoders, but neither speakers nor pictures nor sentences.
+The study of modalities trains every row on the one and tests it, zero-shot, on the test split of the other:
 `seehear study modalities W/digits --methods mcn.tiny --test-on W/grid-s1`, and the other way round. Finished
 measurements in W are not repeated.
 """
