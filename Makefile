@@ -9,11 +9,12 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --co
 demo: $(VENV)/.demo
 	$(BIN)/seehear demo
 
-# One process a core; each with one thread, or they wait for each other. A file's tests stay in one process: its
-# fixtures are made once.
+# One process more than there are cores, as some tests wait for other processes and for clocks; each with one thread, or
+# they wait for each other. A file's tests stay in one process: its fixtures are made once.
+test: PROCESSES = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 test: $(VENV)/.dev
 	@echo 'The default suite usually takes about five minutes on two quiet cores.'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or gpu or not slow"
