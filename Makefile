@@ -9,12 +9,11 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --co
 demo: $(VENV)/.demo
 	$(BIN)/seehear demo
 
-# One process more than there are cores, as some tests wait for other processes and for clocks; each with one thread, or
-# they wait for each other. A file's tests stay in one process: its fixtures are made once.
-test: PROCESSES = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+# One process a core, each with one thread, or they wait for each other; one process more was slower. A file's tests stay
+# in one process: its fixtures are made once.
 test: $(VENV)/.dev
 	@echo 'The default suite usually takes about five minutes on two quiet cores.'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or gpu or not slow"
@@ -27,6 +26,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir $(VENV)/site # a broken link or a missing name of the code fails it
 
 # The documentation site, in site/: fails on a broken link.
 docs: $(VENV)/.dev

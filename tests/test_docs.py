@@ -76,6 +76,7 @@ def test_the_how_to_pages_run_from_the_first_line_to_the_last(home, monkeypatch,
                 exec(compile(code, page, "exec"), {})
 
 
+@pytest.mark.slow  # `make check` builds it too, so that broken links fail
 def test_the_site_builds_and_no_link_is_broken(tmp_path):
     pytest.importorskip("mkdocstrings")
     from mkdocs.commands.build import build
