@@ -26,7 +26,7 @@ from seehear.search.fulltext import update_fulltext
 from seehear.types import Modality
 
 # Rows from which Lance's IVF index is built and used.
-# It saves memory and half of the time to the first answer; a query is no faster (docs/serve.md).
+# It saves memory and half of the time to the first answer (docs/serve.md, docs/scaling.md).
 APPROXIMATE_FROM = 1_000_000
 # Clips from which scanning a column takes longer than reading an index over it.
 _INDEXED_FROM = 50_000
