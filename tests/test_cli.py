@@ -64,6 +64,8 @@ def test_every_command_explains_itself_with_an_example(capsys, command):
     assert status == 0
     assert f"seehear {command}" in out
     assert "Example" in out
+    # The text of an option that turns something off says so.
+    assert all(out.count(option) > 1 for option in re.findall(r"(?m)^\W*(--no-[\w.-]+)", out))
 
 
 @pytest.mark.parametrize(
