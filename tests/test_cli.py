@@ -11,6 +11,7 @@ import pytest
 from seehear.cli import main
 from seehear.commands import COMMANDS, GROUPS, members
 from seehear.commands.machine import script
+from seehear.library.tables import LibraryTables
 from seehear.progress import counted
 from seehear.runs.config import recipes
 from tests.datasets.sets import official, originals, put
@@ -63,6 +64,8 @@ def test_every_command_explains_itself_with_an_example(capsys, command):
     assert status == 0
     assert f"seehear {command}" in out
     assert "Example" in out
+    # The text of an option that turns something off says so.
+    assert all(out.count(option) > 1 for option in re.findall(r"(?m)^\W*(--no-[\w.-]+)", out))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,9 @@ def test_every_command_explains_itself_with_an_example(capsys, command):
         (("search", "/no/such/library", "words"), "/no/such/library"),
         (("import", "cloto", "--root", ".", "--library", "y"), "did you mean 'clotho'"),
         (("import", "clotho"), "--root"),
+        (("import", "cloto"), "did you mean 'clotho'"),
+        (("prepare", "--library", "y"), "give folders of media"),
+        (("evaluate", "."), "is not the folder of a run"),
         (("prepare", "x"), "--library"),
         (("train",), "LIBRARY"),
         (("compare", "a"), "SECOND"),
@@ -113,6 +119,21 @@ def test_a_mistake_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, words
     assert err.count("\n") == 1
     assert said in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_a_link_to_itself_is_no_library(capsys, tmp_path):
+    """LanceDB fails where it lists one."""
+    (tmp_path / "loop").symlink_to("loop")
+    status, _, err = run(capsys, "search", str(tmp_path), "words")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "is not a seehear library" in err
+
+
+def test_drop_needs_the_name_of_a_table(capsys, tmp_path):
+    LibraryTables.create(tmp_path / "lib")
+    status, out, err = run(capsys, "drop", str(tmp_path / "lib"))
+    assert (status, out) == (2, "")
+    assert "seehear info" in err
 
 
 def test_info_as_json(capsys, tmp_path):

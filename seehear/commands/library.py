@@ -39,6 +39,9 @@ class Prepare:
     def run(self) -> None:
         from seehear.library.prepare import prepare
 
+        # Before an empty library is made.
+        if not self.inputs:
+            raise SeehearError("nothing to prepare: give folders of media, or manifests")
         show(prepare(self.inputs, self.library, self.options), as_json=self.json)
 
 
@@ -155,6 +158,8 @@ class Drop:
 
     def run(self) -> None:
         library = LibraryTables.open(self.library)
+        if not self.tables:
+            raise SeehearError(f"no table is named: 'seehear info {self.library}' lists them")
         for table in self.tables:
             # Only tables of vectors have a name here: clips and media cannot be dropped.
             if table not in (tables := _names(library)):
@@ -193,6 +198,8 @@ class Import:
             for name, importer in sorted(IMPORTERS.items()):
                 print(f"{name:18} {importer.title}")
             return
+        if self.name not in IMPORTERS:
+            raise unknown("data set", self.name, IMPORTERS)
         if self.root is None or self.library is None:
             raise SeehearError(
                 f"--root and --library are missing: seehear import {self.name} --root FOLDER --library LIBRARY"

@@ -168,7 +168,7 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     html: bool = True
-    """Write report.html too, one file that needs no network."""
+    """Write report.html too, one file that needs no network; --no-html leaves it out."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
     details: bool = False
     """Print all tables, as the page has them."""

@@ -44,7 +44,7 @@ class Open:
     preset: Literal["", "light", "strong", "best"] = ""
     """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
     browser: bool = True
-    """Open the page in the browser; otherwise only print its address."""
+    """Open the page in the browser; --no-browser only prints its address."""
     # Port 0 is any free one: pages of several folders can be open at once.
     config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
 

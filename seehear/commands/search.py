@@ -75,7 +75,7 @@ class QueryOptions:
     kinds: tuple[Literal["seen", "heard", "spoken", "screen", "text"], ...] = ()
     """Kinds of match to allow; all by default. text: captions of your own."""
     fulltext: bool = True
-    """Full-text search of spoken and written words too."""
+    """Full-text search of spoken and written words too; --no-fulltext leaves it out."""
     save: Path | None = None
     """Folder to save each moment in as a file: films as MP4, not encoded again where possible, sounds and pictures in
     their own format."""

@@ -53,7 +53,7 @@ class ProbeOptions:
     folds: bool = False
     """Test on every official fold of the set, and average."""
     untrained: bool = True
-    """Also probe the same network with random weights."""
+    """Also probe the same network with random weights; --no-untrained leaves it out."""
     steps: int = STEPS[-1]
     """Largest number of training steps of lrc; 50,000 in the paper."""
     where: str | None = None

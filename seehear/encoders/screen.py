@@ -21,6 +21,7 @@ PROBE_SIDE = 256
 _LARGEST = 1280
 # Least probability of a line.
 _SURE = 0.7
+_NARROWEST = 100  # longer side of a picture over its shorter one
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class RapidScreen:
     def find(self, frame: np.ndarray) -> np.ndarray:
         cv2 = require("cv2", EXTRA)
         height, width = frame.shape[:2]
+        # A rule or a border has no room for letters, and RapidOCR cannot resize one.
+        if max(height, width) > _NARROWEST * min(height, width):
+            return np.zeros((0, 4))
         scale = PROBE_SIDE / min(height, width)
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))

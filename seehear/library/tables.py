@@ -106,7 +106,8 @@ class LibraryTables:
                 f"no library at {uri}{near(uri)}: make one with 'seehear prepare FOLDER --library {uri}'"
             )
         library = cls(uri)
-        if "clips" not in library.tables():
+        # LanceDB lists every folder, and may fail in one of another kind: at a link to itself, or without permission.
+        if ("://" not in str(uri) and not Path(uri, "clips.lance").is_dir()) or "clips" not in library.tables():
             raise SeehearError(
                 f"{uri} is not a seehear library: make one with 'seehear prepare FOLDER --library {uri}'"
             )

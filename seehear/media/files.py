@@ -115,6 +115,9 @@ def read_window(
 def probe(path: str | Path) -> MediaInfo:
     """Properties of a file, found by decoding a first frame of each stream. Raises `DecodeError` if none decodes."""
     try:
+        # libav calls it invalid data, or an invalid argument.
+        if Path(path).is_file() and Path(path).stat().st_size == 0:
+            raise DecodeError(f"{path}: the file is empty")
         if is_picture(path):
             height, width = picture_size(path)
             return MediaInfo(has_video=True, is_picture=True, height=height, width=width)

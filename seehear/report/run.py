@@ -298,7 +298,7 @@ def flops_of_step(method: Method, data: LatentData) -> tuple[int, int] | None:
     data = data.joined()
     # An even number of rows; 0 for a single clip.
     rows = min(_ROWS, len(data)) // 2 * 2
-    if type(method).encode is Method.encode or not rows:
+    if method.reads_media or type(method).encode is Method.encode or not rows:
         return None
     # A copy: counting runs a step, which changes buffers and gradients.
     learner = deepcopy(method).cpu().train().requires_grad_(True)

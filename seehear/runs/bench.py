@@ -46,9 +46,11 @@ class EvaluateOptions:
     split: str = "test"
     """Split that is evaluated."""
     closed_forms: bool = True
-    """Also the frozen encoders and the closed forms, fitted on the training clips."""
+    """Also the frozen encoders and the closed forms, fitted on the training clips; --no-closed-forms leaves them
+    out."""
     probes: bool = True
-    """Also k-NN, logistic regression and linear SVM on the vectors, where clips have labels."""
+    """Also k-NN, logistic regression and linear SVM on the vectors, where clips have labels; --no-probes leaves them
+    out."""
     corrections: bool = False
     """Also the model with gap removal, NNN and QB-Norm, fitted on training and tuned on validation clips."""
     prompts: tuple[str, ...] = ("plain",)

@@ -124,8 +124,10 @@ def _place(uri: str) -> str:
 def trained_on(run: Path) -> str:
     if not run.exists():
         raise SeehearError(f"no run at {run}{near(run)}")
+    if not (run / "config.json").is_file():
+        raise SeehearError(f"{run} is not the folder of a run: it has no config.json")
     if not (library := _settings(run).get("library")):
-        raise SeehearError(f"{run} does not say which library it was trained on: name one")
+        raise SeehearError(f"{run} does not say which library it was trained on: give it with --library")
     return str(library)
 
 

@@ -58,6 +58,8 @@ def train_run(
     the closed form and the library's frozen spaces (`verdict.py`). `keep_best`: the folder holds a frozen space that is
     better. `command` is noted in config.json."""
     distributed.start()
+    # Before clips are loaded, a start is chosen and earlier rounds are trained, which takes minutes to days.
+    distributed.from_first(RunFolder(folder, resume=resume).check)
     # Only a recipe that `seehear train` chose takes the lock: recipes named by users may train side by side.
     with learning(library.uri) if keep_best and distributed.rank() == 0 else nullcontext():
         inputs = run.data.load(library, run.method)

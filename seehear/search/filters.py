@@ -105,7 +105,8 @@ class Allowed:
             rows = self._library.table("clips").search().where(where).select(["id"]).limit(None).to_arrow()
         # LanceDB refuses a condition by any of these.
         except (RuntimeError, ValueError, OSError) as error:
-            problem = str(error).splitlines()[0]
+            # Without the statement around the condition, which may hold thousands of ids, and lines of Rust.
+            problem = re.sub(r": SELECT 1 FROM .*(?= \(sql)|, /\S+\.rs:[\d:]+", "", str(error).splitlines()[0])
             raise SeehearError(f"cannot filter by {self._where!r}: {problem}") from error
         return set(rows["id"].to_pylist())
 

@@ -160,7 +160,8 @@ class _Timeline:
 
     def _nominal(self, fps: float) -> float:
         """Rate of time codes that is nearest to a file's rate, which may be any number."""
-        return self._otio.opentime.RationalTime.nearest_smpte_timecode_rate(fps)
+        # OpenTimelineIO finds 0 for less than 12.
+        return self._otio.opentime.RationalTime.nearest_smpte_timecode_rate(fps) or _RATE
 
     def time(self, seconds: float) -> Any:
         return self._otio.opentime.RationalTime(round(seconds * self.rate), self.rate)

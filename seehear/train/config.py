@@ -157,19 +157,24 @@ class RunFolder:
         config = self.path / "config.json"
         # Tuples become lists, as they will be read back.
         settings = json.loads(json.dumps(self.settings))
-        if not self.resume:
-            if self._holds_files():
-                raise SeehearError(
-                    f"{self.path} is not empty: choose another folder, or go on with the run there by --resume"
-                )
-        elif config.exists():
+        self.check()
+        if self.resume and config.exists():
             self._compare(read_json(config, "start in another folder"), settings)
-        elif self._holds_files():
-            raise SeehearError(f"{self.path} holds no run to resume (no config.json): choose another folder")
         # Locked until the run ends: two processes in one folder would remove each other's checkpoints.
         with writing(self.path):
             write_text(config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
             yield
+
+    def check(self) -> None:
+        """Raises `SeehearError` where the folder holds files that are no run to resume."""
+        if not self._holds_files():
+            return
+        if not self.resume:
+            raise SeehearError(
+                f"{self.path} is not empty: choose another folder, or go on with the run there by --resume"
+            )
+        if not (self.path / "config.json").exists():
+            raise SeehearError(f"{self.path} holds no run to resume (no config.json): choose another folder")
 
     def _holds_files(self) -> bool:
         # The lock, the rest of a kill during the first file, and earlier rounds do not make a run.

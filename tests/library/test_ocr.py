@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from seehear.cli import main
-from seehear.encoders.screen import ScreenText
+from seehear.encoders.screen import RapidScreen, ScreenText
 from seehear.library import recordings
 from seehear.library.ocr import LineTracker, OcrReader, ocr
 from seehear.library.prepare import PrepareOptions, prepare
@@ -303,6 +303,12 @@ def test_an_extra_that_is_not_installed_is_named(library, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     assert main(["ocr", library.uri]) == 2
     assert capsys.readouterr().err == "seehear: this needs the package 'rapidocr': pip install 'seehear[ocr]'\n"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="pip install 'seehear[ocr]'")
+@pytest.mark.parametrize("shape", [(20, 6000, 3), (6000, 20, 3)])
+def test_a_narrow_strip_has_no_text(shape):
+    assert len(RapidScreen().find(np.zeros(shape, np.uint8))) == 0
 
 
 @pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="pip install 'seehear[ocr]'")

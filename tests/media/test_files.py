@@ -507,6 +507,13 @@ def test_pictures_that_claim_too_much(tmp_path):
             probe(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.jpg", "a.wav"])
+def test_an_empty_file_is_called_empty(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(DecodeError, match=f"{name}: the file is empty"):
+        probe(tmp_path / name)
+
+
 def test_an_empty_window_and_odd_names(tmp_path):
     path = sound(tmp_path / "12:30 talk #1?.wav", seconds=1.0)
     assert probe(path).has_audio

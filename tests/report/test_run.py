@@ -233,3 +233,12 @@ def test_towers_whose_latents_no_training_step_reads_have_no_count():
 
     data = LatentData.from_arrays({"video": np.ones((4, 3)), "text": np.ones((4, 3))})
     assert flops_of_step(Method(), data) is None
+
+
+def test_a_model_that_reads_media_has_no_count():
+    """The report has latents of its towers only, which its steps do not read."""
+    config = FuseMixConfig(widths={"video": 12, "text": 9}, dim=6, head="linear", pairs=(("video", "text"),))
+    method = FuseMix(config)
+    method.reads_media = True
+    data = LatentData.from_arrays({"video": np.ones((4, 3)), "text": np.ones((4, 3))})
+    assert flops_of_step(method, data) is None

@@ -211,3 +211,11 @@ def test_from_a_library(tmp_path):
         {"name": "words", "modality": "text", "width": 16, "fingerprint": "ffffffffffffffff"}
     ]
     assert (tmp_path / "run" / "model" / "README.md").exists()
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_loaded(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    # No library: the first look at it would be an AttributeError.
+    for resume, message in ((False, "is not empty"), (True, "no run to resume")):
+        with pytest.raises(SeehearError, match=message):
+            train_run(None, recipe("fusemix"), tmp_path, resume=resume)

@@ -58,6 +58,13 @@ def test_an_edl_of_a_camera_counts_from_its_time_code_and_drops_frames():
     ]
 
 
+@pytest.mark.parametrize("suffix", [".edl", ".otio"])
+def test_a_film_of_few_frames_a_second_is_listed(monkeypatch, suffix):
+    """OpenTimelineIO's nearest rate of 10 is 0."""
+    monkeypatch.setitem(FACTS, "/m/pal.mp4", EditFacts(seconds=4000, fps=10.0))
+    assert "pal.mp4" in text(suffix, PAL)
+
+
 def test_opentimelineio_reads_the_edl_back():
     otio = pytest.importorskip("opentimelineio")
     timeline = otio.adapters.read_from_string(text(".edl", PAL, BELL, NTSC), "cmx_3600", rate=25)

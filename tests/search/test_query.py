@@ -123,6 +123,9 @@ def test_filters(searcher, filters, expected, hybrid):
 def test_bad_filters_are_told(searcher):
     with pytest.raises(SeehearError, match="cannot filter by"):
         searcher.search("dog", filters=Filters(where="no_such_column = 1"))
+    with pytest.raises(SeehearError, match=r"cannot filter by '\(start =\)': [^']*Expected: an expression") as error:
+        searcher.search("dog", filters=Filters(where="start ="))
+    assert "SELECT" not in str(error.value)
     with pytest.raises(SeehearError, match="did you mean 'test'"):
         Filters(splits=("tests",))
 
