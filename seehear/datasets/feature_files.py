@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from seehear.datasets.base import DatasetItem, Importer
+from seehear.datasets.base import Importer, MatchedMedia, MediaIndex
 from seehear.datasets.features import mel_window, opened, pooled, rows_of, rows_of_second
-from seehear.datasets.media import MatchedMedia, MediaIndex
 from seehear.errors import SeehearError
 from seehear.library.manifest import ManifestRow
 from seehear.library.records import digest, fingerprint, unprintable
@@ -110,16 +109,14 @@ class Features(Protocol):
     """Index of features: a folder, or the content of a pickle."""
 
     folder: Path
+    importer: Importer
+    """The importer that reads the rows."""
 
     def __len__(self) -> int: ...
 
-    def locate(self, item: DatasetItem) -> MatchedMedia | None: ...
+    def locate(self, row: ManifestRow) -> MatchedMedia | None: ...
 
     def files(self, base: str) -> dict[str, FeatureFile]: ...
-
-    def instead(self, wanted: Importer) -> Importer:
-        """The importer that reads the rows."""
-        ...
 
     def close(self) -> None: ...
 
@@ -133,8 +130,9 @@ def _base(stem: str) -> str:
 class FeatureIndex(MediaIndex):
     """All files of features below a folder, by the names of their clips or videos."""
 
-    def __init__(self, folder: Path, wanted: Importer, *, skip: str | Path = ""):
-        super().__init__(folder, ("features",), lambda stem: wanted.keys(_base(stem)), skip=skip)
+    def __init__(self, folder: Path, importer: Importer, *, skip: str | Path = ""):
+        self.importer = importer
+        super().__init__(folder, ("features",), lambda stem: importer.key(_base(stem)), skip=skip)
 
     def _candidates(self, key: str) -> Iterator[tuple[int, str, str]]:
         """Names of features with this key, of any kind."""
@@ -144,17 +142,13 @@ class FeatureIndex(MediaIndex):
     def files(self, base: str) -> dict[str, FeatureFile]:
         """Files by kind of features, for a name from `locate`."""
         found: dict[str, FeatureFile] = {}
-        for key in self._keys(base):
-            for name in self.find(key):
-                stem = os.path.splitext(name)[0]
-                if _base(stem) == base:
-                    file = FeatureFile(str(self.folder / unprintable(name)))
-                    # Of files of one name in two folders the first in order counts.
-                    found.setdefault(stem.rpartition("/")[2].removeprefix(base), file)
+        for name in self.find(self.importer.key(base)):
+            stem = os.path.splitext(name)[0]
+            if _base(stem) == base:
+                file = FeatureFile(str(self.folder / unprintable(name)))
+                # Of files of one name in two folders the first in order counts.
+                found.setdefault(stem.rpartition("/")[2].removeprefix(base), file)
         return found
-
-    def instead(self, wanted: Importer) -> Importer:
-        return wanted
 
     def seconds(self, base: str) -> int:
         """Duration of a video's features, by the first readable kind; 0 without one."""

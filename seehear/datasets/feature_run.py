@@ -61,13 +61,13 @@ class FeatureUpdate:
     def __init__(
         self,
         library: LibraryTables,
-        wanted: Importer,
         index: Features,
         grouped: GroupedRows,
         options: ImportOptions,
         tally: Tally,
     ):
-        self.library, self.wanted, self.index, self.grouped, self.tally = library, wanted, index, grouped, tally
+        self.library, self.index, self.grouped, self.tally = library, index, grouped, tally
+        self.wanted = wanted = index.importer
         self.mel_frames = options.mel_frames or wanted.mel_frames
         self.known = library.sources()
         # Widths of earlier runs count, so that a file of another width is set aside, whenever it comes.
