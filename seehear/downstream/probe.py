@@ -95,7 +95,7 @@ def probe(
     command: str = "",
 ) -> EvaluationReport:
     """The report with a result for each tower, probe and network."""
-    modalities = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(options.where))]
+    modalities = model.modalities_in(library, options.where)
     towers = options.tower or tuple(modalities)
     check_towers(towers, modalities)
     raw = replace(model.raw, modalities=tuple(modalities))
@@ -139,8 +139,7 @@ def _check(clips: LabelledClips, options: ProbeOptions, library: LibraryTables) 
         # Before features are computed: a library without folds is refused at once.
         official_folds(clips.clips)
         return
-    sizes = {name: len(part) for name, part in clips.parts().items()}
-    if empty := [name for name, size in sizes.items() if not size]:
+    if empty := [name for name, part in clips.parts().items() if not len(part)]:
         raise SeehearError(
             f"{library.uri}: a probe needs clips in train, val and test; no clip with a label {clips.name!r} is in "
             f"{', '.join(empty)}"
@@ -214,7 +213,8 @@ def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOption
     train, tested = Marked(seen.one_ND[rows["train"]], truth["train"]), seen.views_NWD[rows["test"]]
     if name == "lrc":
         val = Marked(seen.views_NWD[rows["val"]], truth["val"])
-        scores_NC, chosen = lrc_scores(train, val, tested, classes, steps=_steps(options.steps), seed=options.seed)
+        steps = _steps(options.steps)
+        scores_NC, chosen = lrc_scores(train, val, tested, classes, several=True, steps=steps, seed=options.seed)
     else:
         # One view is enough to choose a C; the steps of lrc are chosen by all views, as its scores are means of
         # probabilities.
