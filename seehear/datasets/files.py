@@ -33,11 +33,12 @@ class Files:
     def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features, options: ImportOptions):
         self.importer, self.root, self.media, self.options = importer, root, media, options
         self.notes: list[str] = []
+        self._folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
 
     def find(self, *names: str) -> Path | None:
         """The first of these names that exists in the root or one of its usual folders."""
         # By name first: the usual spelling wins, in whichever folder it is.
-        places = (self.root / folder / name for name in names for folder in _FOLDERS)
+        places = (folder / name for name in names for folder in self._folders)
         return next((path for path in places if path.is_file()), None)
 
     def need(self, *names: str) -> Path:

@@ -86,12 +86,18 @@ FIELD = (
 )
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all examples: a new folder costs more than what is tested in it."""
+    return tmp_path_factory.mktemp("table")
+
+
 @given(rows=st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=8))
-def test_tables_are_read_as_they_were_written(tmp_path_factory, rows):
+def test_tables_are_read_as_they_were_written(folder, rows):
     rows = [row for row in rows if not row[0].startswith("#")]
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("a", "b", "c"), *rows])
-    path = tmp_path_factory.mktemp("table") / "t.csv"
+    path = folder / "t.csv"
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
     assert [values for _, values in read_table(path, ("c", "a"))] == [
         dict(zip("abc", row, strict=True)) for row in rows
@@ -99,8 +105,8 @@ def test_tables_are_read_as_they_were_written(tmp_path_factory, rows):
 
 
 @given(data=st.binary(max_size=300))
-def test_no_bytes_break_a_table(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("bytes") / "t.csv"
+def test_no_bytes_break_a_table(folder, data):
+    path = folder / "t.csv"
     path.write_bytes(data)
     for line, values in read_table(path, ("a", "b"), first=()):
         assert line >= 1

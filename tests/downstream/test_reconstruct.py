@@ -59,7 +59,7 @@ def memorised(steps, *, rows, lr, **options):
 @pytest.mark.parametrize(
     ("m", "standardise", "learning"),
     [
-        ("audio", True, {"steps": 150, "rows": 4, "lr": 3e-3}),
+        ("audio", True, {"steps": 100, "rows": 2, "lr": 3e-3}),
         pytest.param("audio", False, {"steps": 300, "rows": 4, "lr": 3e-3}, marks=pytest.mark.slow),
         pytest.param("video", True, {"steps": 400, "rows": 8, "lr": 1e-3}, marks=pytest.mark.slow),
     ],
