@@ -72,9 +72,9 @@ def _rows(path: Path) -> list[object]:
 def _annotations(importer: str) -> Callable[[Path], object]:
     def read(path: Path) -> list[object]:
         wanted, root = IMPORTERS[importer], path.parent
-        index = MediaIndex(root, wanted.kinds, wanted.key)
+        index = MediaIndex(root, wanted)
         try:
-            return list(wanted.read(Files(wanted, root, index, ImportOptions())))
+            return list(wanted.read(Files(root, index, ImportOptions())))
         finally:
             index.close()
 

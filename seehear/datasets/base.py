@@ -10,11 +10,11 @@ import os
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Protocol
 
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.library.manifest import ManifestRow
@@ -158,19 +158,34 @@ class MatchedMedia:
     """True if the file is cut to the row, by its name."""
 
 
-class MediaIndex:
-    """Media of some kinds below a folder, by the `key` of their paths."""
+class Index(Protocol):
+    """Media or features of a set, below a folder or in a pickle."""
 
-    def __init__(self, folder: Path, kinds: Sequence[str], key: Callable[[str], str], *, skip: str | Path = ""):
-        self.folder = folder
-        self._kind = {f".{suffix}": i for i, kind in enumerate(kinds) for suffix in _SUFFIXES[kind].split()}
+    folder: Path
+    importer: Importer
+
+    def locate(self, row: ManifestRow) -> MatchedMedia | None: ...
+
+
+class MediaIndex:
+    """Media of a set below a folder, by the keys of their paths."""
+
+    def __init__(self, folder: Path, importer: Importer, *, skip: str | Path = ""):
+        self.folder, self.importer = folder, importer
+        self._kind = {f".{suffix}": i for i, kind in enumerate(self._kinds()) for suffix in _SUFFIXES[kind].split()}
         # A file without a name, deleted when it is closed: memory does not hold the names of millions of files.
         self._db = sqlite3.connect("")
         self._db.execute("CREATE TABLE file (number INTEGER PRIMARY KEY, key BLOB, name TEXT)")
         files = (os.path.splitext(name) for name in _walk(folder, str(Path(skip).resolve()) if skip else ""))
-        known = ((_normal(key(stem)), stem + suffix) for stem, suffix in files if suffix.lower() in self._kind)
+        known = ((_normal(self._key(stem)), stem + suffix) for stem, suffix in files if suffix.lower() in self._kind)
         self._db.executemany("INSERT INTO file (key, name) VALUES (?, ?)", known)
         self._db.execute("CREATE INDEX by_key ON file (key)")
+
+    def _kinds(self) -> tuple[str, ...]:
+        return self.importer.kinds
+
+    def _key(self, stem: str) -> str:
+        return self.importer.key(stem)
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT COUNT(*) FROM file").fetchone()[0])

@@ -9,16 +9,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from seehear.datasets.base import Importer, ImportOptions, Items, MediaIndex, bad_row
+from seehear.datasets.base import ImportOptions, Index, Items, bad_row
 from seehear.errors import SeehearError
 from seehear.library.manifest import ManifestRow
 from seehear.library.records import Text, printable
 from seehear.library.subtitles import decode_text
-
-if TYPE_CHECKING:
-    from seehear.datasets.feature_files import Features
 
 # Folders below the root that are searched for a file: where the sets' own archives and their mirrors put it.
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
@@ -30,8 +27,8 @@ Record = tuple[int, "dict[str, str] | SeehearError"]
 class Files:
     """The annotation files of a set. `notes` collects remarks for the user."""
 
-    def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features, options: ImportOptions):
-        self.importer, self.root, self.media, self.options = importer, root, media, options
+    def __init__(self, root: Path, media: Index, options: ImportOptions):
+        self.importer, self.root, self.media, self.options = media.importer, root, media, options
         self.notes: list[str] = []
         self._folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.datasets.base import Items, bad_row, new_row
-from seehear.datasets.feature_files import FeatureIndex
+from seehear.datasets.features import FeatureIndex
 from seehear.datasets.files import Files, captions, lines, read_table, words
 from seehear.datasets.pickles import pickle_of
 from seehear.errors import SeehearError

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from seehear.datasets.base import Importer, ImportOptions, Items, MatchedMedia, bad_row, new_row
-from seehear.datasets.feature_files import FeatureFile
+from seehear.datasets.features import FeatureFile
 from seehear.datasets.files import Files, captions
 from seehear.errors import SeehearError
 from seehear.library.manifest import ManifestRow

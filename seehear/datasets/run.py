@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seehear.datasets.base import Importer, ImportOptions, Items, MediaIndex, bad_row
+from seehear.datasets.base import ImportOptions, Items, MediaIndex, bad_row
+from seehear.datasets.feature_run import Features, features_of, update_features
 from seehear.datasets.files import Files
 from seehear.datasets.registry import importer
 from seehear.errors import SeehearError
@@ -85,53 +86,43 @@ def import_dataset(
         raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
     # A library below the root is no part of the set; one in a cloud is in no folder that is walked.
     skip = "" if "://" in str(library_uri) else library_uri
-    folder = (options.media or root).resolve()
-    if wanted.only_features or options.features is not None:
-        return _import_features(wanted, root, library_uri, options, skip=skip)
-    with closing(MediaIndex(folder, wanted.kinds, wanted.key, skip=skip)) as index:
-        say(f"{name}: {len(index):,} media files below {folder}")
-        rows = _Rows(Files(wanted, root, index, options))
+    features = wanted.only_features or options.features is not None
+    with closing(
+        features_of(wanted, options.features or root, options, skip=skip)
+        if features
+        else MediaIndex((options.media or root).resolve(), wanted, skip=skip)
+    ) as index:
+        say(f"{name}: {counted(len(index), 'feature file' if features else 'media file')} below {index.folder}")
+        rows = _Rows(Files(root, index, options), what="features" if features else "media")
         with closing(GroupedRows(rows, name=name)) as grouped:
             # Before the library is made: a wrong root leaves none behind.
             rows.check_any(grouped)
             with writing(library_uri):
                 library = LibraryTables.create(library_uri)
-                # The set's own rows are its clips: nothing is cut further.
-                cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
-                tally = Tally(notes=settle_names(library))
-                media = RowsInput(grouped, library, cutting, root=folder, origin=name)
-                held = (s.info.get("origin") for source, s in library.sources().items() if media.is_primary(source))
-                if others := set(held) - {name}:
-                    raise SeehearError(
-                        f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
-                        "import into another library"
-                    )
-                Update(library, media, cutting, tally).run()
-                return _finished(library, rows, grouped, tally)
+                if isinstance(index, Features):
+                    tally = update_features(library, index, grouped, options)
+                else:
+                    tally = _update_media(library, grouped, options, root=index.folder, origin=name)
+                if tally.written:
+                    library.compact()
+                return rows.report(grouped, report(library, tally))
 
 
-def _import_features(
-    wanted: Importer, root: Path, library_uri: str | Path, options: ImportOptions, *, skip: str | Path
-) -> ImportReport:
-    """The same with features by frozen encoders in place of media."""
-    from seehear.datasets.feature_run import FeatureUpdate, check_library, features_of
-
-    with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
-        say(f"{wanted.name}: {counted(len(index), 'file')} of features below {index.folder}")
-        rows = _Rows(Files(index.importer, root, index, options), what="features")
-        with closing(GroupedRows(rows, name=wanted.name)) as grouped:
-            rows.check_any(grouped)
-            with writing(library_uri):
-                library, tally = LibraryTables.create(library_uri), Tally()
-                check_library(library, wanted)
-                FeatureUpdate(library, index, grouped, options, tally).run()
-                return _finished(library, rows, grouped, tally)
-
-
-def _finished(library: LibraryTables, rows: _Rows, grouped: GroupedRows, tally: Tally) -> ImportReport:
-    if tally.written:
-        library.compact()
-    return rows.report(grouped, report(library, tally))
+def _update_media(
+    library: LibraryTables, grouped: GroupedRows, options: ImportOptions, *, root: Path, origin: str
+) -> Tally:
+    # The set's own rows are its clips: nothing is cut further.
+    cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
+    tally = Tally(notes=settle_names(library))
+    media = RowsInput(grouped, library, cutting, root=root, origin=origin)
+    held = (s.info.get("origin") for source, s in library.sources().items() if media.is_primary(source))
+    if others := set(held) - {origin}:
+        raise SeehearError(
+            f"{library.uri} already holds media of {origin} through {', '.join(sorted(map(str, others)))}: "
+            "import into another library"
+        )
+    Update(library, media, cutting, tally).run()
+    return tally
 
 
 class _Rows:

@@ -62,7 +62,7 @@ def test_which_file_of_several(tmp_path, names, expected):
     """Video before sound, as AudioSet has it; then the part itself before the recording."""
     for name in names:
         write(tmp_path / name, "")
-    index = MediaIndex(tmp_path, ("video", "audio"), by_youtube_id)
+    index = MediaIndex(tmp_path, IMPORTERS["audioset"])
     item = new_row(source="AAAAAAAAAAA", split="test", id="x", start=30.0, end=40.0)
     found = index.locate(item)
     assert (found and (found.name, found.cut_out)) == expected
@@ -71,7 +71,7 @@ def test_which_file_of_several(tmp_path, names, expected):
 
 def test_names_are_found_however_they_are_composed(tmp_path):
     write(tmp_path / "cafe\u0301.wav", "")
-    index = MediaIndex(tmp_path, ("audio",), by_stem)
+    index = MediaIndex(tmp_path, IMPORTERS["clotho"])
     assert index.find("caf\u00e9") == ["cafe\u0301.wav"]
     assert list(index) == ["cafe\u0301.wav"]
     index.close()
@@ -117,7 +117,7 @@ def test_no_bytes_break_a_table(folder, data):
 def sets(tmp_path_factory):
     """A folder for annotations, and an index without media for each importer."""
     empty = tmp_path_factory.mktemp("empty")
-    indexes = {name: MediaIndex(empty, wanted.kinds, wanted.key) for name, wanted in IMPORTERS.items()}
+    indexes = {name: MediaIndex(empty, wanted) for name, wanted in IMPORTERS.items()}
     yield tmp_path_factory.mktemp("sets"), indexes
     for index in indexes.values():
         index.close()
@@ -126,7 +126,7 @@ def sets(tmp_path_factory):
 def read_all(wanted, root, index):
     """Items, bad rows, or one error in one line that a user can mend; nothing else may come."""
     try:
-        items = list(wanted.read(Files(wanted, root, index, ImportOptions())))
+        items = list(wanted.read(Files(root, index, ImportOptions())))
     except SeehearError as error:
         items, said = [], str(error)
         assert said.count("\n") == 0
@@ -194,9 +194,9 @@ def test_no_json_breaks_an_importer(sets, content):
 )
 def test_the_heads_of_real_files_have_no_bad_row(name, rows, kept, tmp_path):
     wanted = IMPORTERS[name]
-    with closing(MediaIndex(tmp_path, wanted.kinds, wanted.key)) as index:
+    with closing(MediaIndex(tmp_path, wanted)) as index:
         root = ANNOTATIONS.resolve()
-        items = list(wanted.read(Files(wanted, root, index, ImportOptions())))
-        everything = list(wanted.read(Files(wanted, root, index, ImportOptions(fold=0))))
+        items = list(wanted.read(Files(root, index, ImportOptions())))
+        everything = list(wanted.read(Files(root, index, ImportOptions(fold=0))))
     assert [item for item in items if isinstance(item, Reject)] == []
     assert (len(everything), len(items)) == (rows, kept)
