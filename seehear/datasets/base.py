@@ -100,6 +100,11 @@ def youtube_clip(video: str, id: str, split: str, times: tuple[float, float], **
     return new_row(source=video, id=id, split=split, group=video, start=times[0], end=times[1], **more)
 
 
+def whole_file(name: str, split: str, **more: Any) -> ManifestRow:
+    """Row of a media file that is one clip."""
+    return new_row(source=name, id=name, split=split, start=0.0, **more)
+
+
 def bad_row(table: str, line: int, reason: object) -> Reject:
     """An unusable row."""
     return Reject(path=f"{table}:{line}", stage="import", reason=str(reason))

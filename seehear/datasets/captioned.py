@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from seehear.datasets.base import Items, MediaIndex, new_row, youtube_clip
+from seehear.datasets.base import Items, MediaIndex, new_row, whole_file, youtube_clip
 from seehear.datasets.files import Files, Record, captions, given, number, objects, read_json, read_table, span
 from seehear.errors import SeehearError
 from seehear.library.manifest import ManifestRow
@@ -104,7 +104,7 @@ def clotho(files: Files) -> Items:
 
     def item(split: str, row: dict[str, str]) -> ManifestRow:
         stem, texts = given(row, "file_name").rpartition(".")[0], captions(*(row[name] for name in columns))
-        return new_row(source=stem, id=stem, split=split, start=0.0, texts=texts)
+        return whole_file(stem, split, texts=texts)
 
     yield from files.rows_of_splits(names, ("file_name", *columns), item)
 
@@ -129,7 +129,7 @@ def msrvtt(files: Files) -> Items:
 def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> ManifestRow:
     # Clips are cut from fewer videos than there are clips: the video is the group.
     meta = {"youtube_id": youtube_id} if youtube_id else {}
-    return new_row(source=video, id=video, split=split, group=youtube_id, start=0.0, texts=captions(*texts), meta=meta)
+    return whole_file(video, split, group=youtube_id, texts=captions(*texts), meta=meta)
 
 
 def msrvtt_1ka(files: Files) -> Items:
@@ -178,10 +178,8 @@ def _videos(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         video = video if isinstance(video, dict) else {}
         name = str(video.get("video_id", ""))
         youtube_id = parse_qs(urlsplit(str(video.get("url", ""))).query).get("v", [""])[0]
-        yield (
-            place,
-            {"video": name, "split": video.get("split"), "texts": texts.get(name, []), "youtube_id": youtube_id},
-        )
+        own = {"video": name, "split": video.get("split"), "texts": texts.get(name, []), "youtube_id": youtube_id}
+        yield place, own
 
 
 def youcook2(files: Files) -> Items:
@@ -266,14 +264,6 @@ def by_speaker(path: str) -> str:
 def _clip(key: str, place: int) -> ManifestRow:
     speaker, name = key.split("/")
     words = {part: said.get(sign, sign) for (part, said), sign in zip(_WORDS.items(), name, strict=True)}
-    return new_row(
-        source=key,
-        id=key,
-        split="test" if speaker in _UNSEEN else "train",
-        group=key,
-        start=0.0,
-        texts=captions(" ".join(words.values())),
-        meta={"speaker": speaker} | words,
-        table="grid",
-        line=place,
-    )
+    split, meta = "test" if speaker in _UNSEEN else "train", {"speaker": speaker} | words
+    texts = captions(" ".join(words.values()))
+    return whole_file(key, split, group=key, texts=texts, meta=meta, table="grid", line=place)

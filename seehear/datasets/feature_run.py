@@ -70,11 +70,9 @@ class _FeatureUpdate:
         self.mel_frames = options.mel_frames or wanted.mel_frames
         self.known = library.sources()
         # Widths of earlier runs count, so that a file of another width is set aside, whenever it comes.
-        self.widths = {
-            s.encoder: json.loads(about)["width"]
-            for s in STREAMS
-            if (about := library.about().get(f"encoder:{s.encoder}")) is not None
-        }
+        about = library.about()
+        keys = {s.encoder: f"encoder:{s.encoder}" for s in STREAMS}
+        self.widths = {name: json.loads(about[key])["width"] for name, key in keys.items() if key in about}
         self.batch: list[_Video] = []
         # Size of the batch in bytes, and its number of clips.
         self.held = self.clips = 0

@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
-from seehear.datasets.base import Items, MediaIndex, new_row, spaced, youtube_clip
+from seehear.datasets.base import Items, MediaIndex, spaced, whole_file, youtube_clip
 from seehear.datasets.files import Files, Record, given, number, read_table, span, words
 from seehear.errors import SeehearError
 from seehear.library.manifest import ManifestRow
@@ -34,16 +34,10 @@ def esc50(files: Files, *, only_esc10: bool) -> Items:
             return None
         name, test = given(row, "filename").rpartition(".")[0], files.options.fold
         splits = {test: "test", test % _FOLDS + 1: "val"} if test else {}
-        return new_row(
-            source=name,
-            id=name,
-            split=splits.get(int(row["fold"]), "train"),
-            # Several clips come from one upload, and ESC-50 keeps these in one fold.
-            group=given(row, "src_file"),
-            start=0.0,
-            labels=(spaced(given(row, "category")),),
-            meta={"fold": row["fold"], "target": row["target"], "esc10": row["esc10"]},
-        )
+        labels, meta = (spaced(given(row, "category")),), {key: row[key] for key in ("fold", "target", "esc10")}
+        # Several clips come from one upload, and ESC-50 keeps these in one fold.
+        group = given(row, "src_file")
+        return whole_file(name, splits.get(int(row["fold"]), "train"), group=group, labels=labels, meta=meta)
 
     columns = ("filename", "fold", "target", "category", "esc10", "src_file")
     yield from files.rows(path, read_table(path, columns), item)
@@ -59,8 +53,7 @@ def speech_commands(files: Files) -> Items:
             clip = name.removesuffix(".wav")
             listed.add(clip)
             yield from files.rows(path, [(line, {"clip": clip})], partial(_of_speech, split=split))
-    if not isinstance(files.media, MediaIndex):
-        return
+    assert isinstance(files.media, MediaIndex)
     for place, found in enumerate(files.media, start=1):
         clip = "/".join(PurePosixPath(found).with_suffix("").parts[-2:])
         # The folder of background noises has no word, and no such name in it.
@@ -74,7 +67,7 @@ def _of_speech(row: dict[str, str], split: str) -> ManifestRow:
     speaker, marked, _ = name.partition("_nohash_")
     if not marked:
         raise SeehearError(f"{row['clip']!r} is no clip: expected WORD/SPEAKER_nohash_NUMBER.wav")
-    return new_row(source=row["clip"], id=row["clip"], split=split, group=speaker, start=0.0, labels=(word,))
+    return whole_file(row["clip"], split, group=speaker, labels=(word,))
 
 
 _SEGMENTS = ("youtube_id", "start_seconds", "end_seconds", "positive_labels")
@@ -224,7 +217,7 @@ def ucf101(files: Files) -> Items:
         # Clips c01, c02, ... of a group are cut from one recording.
         group = stem.rpartition("_c")[0] or stem
         labels, meta = (spaced(name),), {"class": name} | uses[clip]
-        return new_row(source=stem, id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
+        return whole_file(stem, split, group=group, labels=labels, meta=meta)
 
     for (listed, split), path in lists.items():
         if listed == fold:
@@ -254,7 +247,7 @@ def hmdb51(files: Files) -> Items:
         # Names are MOVIE_CLASS_BODY_CAMERA_PEOPLE_VIEW_QUALITY_NUMBER: clips of one movie are one recording.
         group = stem.rpartition(f"_{label}_")[0] or stem
         labels = (spaced(label),)
-        return new_row(source=stem, id=stem, split=split, group=group, start=0.0, labels=labels, meta=meta)
+        return whole_file(stem, split, group=group, labels=labels, meta=meta)
 
     if (table := files.find("hmdb51.csv", "hmdb51_splits.csv")) is not None:
         yield from files.rows(table, read_table(table, ("video_id", "label", *columns)), item)
@@ -290,7 +283,7 @@ def ave(files: Files) -> Items:
         video, start, end = given(row, "video_id"), number(row, "start"), number(row, "end")
         meta = {"youtube_id": video, "event_start": f"{start:g}", "event_end": f"{end:g}", "quality": row["quality"]}
         labels = (given(row, "class"),)
-        return new_row(source=video, id=video, split=split, group=video, start=0.0, labels=labels, meta=meta)
+        return whole_file(video, split, group=video, labels=labels, meta=meta)
 
     # Some copies of the lists begin with the names of the columns, others with the first clip.
     yield from files.rows_of_splits(names, columns, item, delimiter="&", first=("category",))
