@@ -6,9 +6,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from seehear.datasets.features import FeatureIndex
 from seehear.datasets.files import Files, captions, lines, read_table, words
 from seehear.datasets.pickles import pickle_of
 from seehear.errors import SeehearError
+from seehear.library.manifest import ManifestRow
 
 _JSON = ("caption.json", "raw_caption.json", "caption_superclean.json")
 _PICKLES = ("caption.pickle", "caption.pkl")
@@ -167,27 +167,27 @@ def crosstask(files: Files) -> Items:
             meta = {"task": task.number, "title": task.title, "step": f"{step}", "steps": f"{len(task.steps)}"}
             texts, table = captions(text), files.table(path)
             yield new_row(id=name, split="test", group=name, texts=texts, meta=meta, table=table)
-    lost: Counter[str] = Counter()
+    lost = 0
     for line, values in read_table(videos, ("task", "video", "url"), first=("task",)):
         if isinstance(values, SeehearError):
             yield bad_row(files.table(videos), line, values)
         elif values["task"] in tasks:
-            split = "val" if (values["task"], values["video"]) in validation else "test"
-            yield from _of_task(files, tasks[values["task"]], values["video"], split, line, lost)
+            number, video = values["task"], values["video"]
+            if (annotation := files.find(f"{number}_{video}.csv")) is None:
+                lost += 1
+                continue
+            split, table = "val" if (number, video) in validation else "test", f"crosstask/videos/{video}"
+            whole = new_row(source=video, id=video, split=split, group=video, table=table, line=line)
+            yield from _seconds_of(files, whole, tasks[number], annotation)
     if lost:
-        files.notes.append(f"{lost['annotation']:,} videos have no annotation, and are not imported")
+        files.notes.append(f"{lost:,} videos have no annotation, and are not imported")
 
 
-def _of_task(files: Files, task: _Task, video: str, split: str, line: int, lost: Counter[str]) -> Items:
-    table, index = f"crosstask/videos/{video}", files.media
+def _seconds_of(files: Files, whole: ManifestRow, task: _Task, annotation: Path) -> Items:
+    """The seconds of a video, or the whole one if it has no features."""
+    video, index = whole.id, files.media
     assert isinstance(index, FeatureIndex)
-    whole = new_row(source=video, id=video, split=split, group=video, table=table, line=line)
-    annotation = files.find(f"{task.number}_{video}.csv")
-    if annotation is None:
-        lost["annotation"] += 1
-        return
-    found = index.locate(whole)
-    if found is None:
+    if (found := index.locate(whole)) is None:
         yield whole
         return
     # Every second is a row, with a step or without: steps are located among all of them.
@@ -199,22 +199,14 @@ def _of_task(files: Files, task: _Task, video: str, split: str, line: int, lost:
         return
     for second in range(seconds):
         here = sorted(marked[second])
-        yield new_row(
-            source=video,
+        marks = " ".join(map(str, here))
+        yield replace(
+            whole,
             id=f"crosstask/{task.number}/{video}/{second:04d}",
-            split=split,
-            group=video,
             start=float(second),
             end=second + 1.0,
             labels=tuple(dict.fromkeys(task.steps[step] for step in here)),
-            meta={
-                "task": task.number,
-                "video": video,
-                "seconds": f"{seconds}",
-                "marked": " ".join(map(str, here)),
-            },
-            table=table,
-            line=line,
+            meta={"task": task.number, "video": video, "seconds": f"{seconds}", "marked": marks},
         )
 
 

@@ -152,6 +152,8 @@ def test_picture_and_sounds(make, tmp_path):
         assert not np.allclose(shots.lent[shots.hidden], shots.original[shots.hidden])
     assert ("steps from noise" in made.said) == (make is diffmavil)
     assert "mean and contrast of hidden patches are the original's" in made.said
+    if make is mavil:
+        return  # drawing takes a second, and is the same for all
     paths = save_reconstruction(made, tmp_path / "deep" / "clip.png")
     assert [p.name for p in paths] == ["clip.png", "clip.original.wav", "clip.restored.wav"]
     assert paths[0].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
