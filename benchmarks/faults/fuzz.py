@@ -21,9 +21,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from seehear.datasets.base import ImportOptions
+from seehear.datasets.base import ImportOptions, MediaIndex
 from seehear.datasets.files import Files
-from seehear.datasets.media import MediaIndex
 from seehear.datasets.pickles import read_pickle
 from seehear.datasets.registry import IMPORTERS
 from seehear.errors import SeehearError
@@ -73,9 +72,9 @@ def _rows(path: Path) -> list[object]:
 def _annotations(importer: str) -> Callable[[Path], object]:
     def read(path: Path) -> list[object]:
         wanted, root = IMPORTERS[importer], path.parent
-        index = MediaIndex(root, wanted.kinds, wanted.keys)
+        index = MediaIndex(root, wanted)
         try:
-            return list(wanted.read(Files(wanted, root, index), ImportOptions()))
+            return list(wanted.read(Files(root, index, ImportOptions())))
         finally:
             index.close()
 

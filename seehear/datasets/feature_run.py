@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from seehear.datasets.base import Importer, ImportOptions
-from seehear.datasets.feature_files import (
+from seehear.datasets.features import (
+    MEL_BANDS,
     STREAMS,
     FeatureFile,
     FeatureIndex,
-    Features,
     Stream,
     VideoFeatures,
     read_features,
 )
-from seehear.datasets.features import MEL_BANDS
 from seehear.datasets.pickles import PICKLES, PickledFeatures
 from seehear.errors import SeehearError
 from seehear.library.inputs import GroupedRows
@@ -33,6 +32,7 @@ from seehear.library.summary import Tally
 from seehear.library.tables import LibraryTables, Vectors, in_batches, quote, table_name
 from seehear.progress import Interrupted, progress, stop_requests
 
+Features = FeatureIndex | PickledFeatures
 # Whichever is reached first. A kill loses one batch at most.
 _BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
 
@@ -55,27 +55,24 @@ def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: 
     return FeatureIndex(place.resolve(), wanted, skip=skip)
 
 
-class FeatureUpdate:
+class _FeatureUpdate:
     """One set's features brought into the library."""
 
     def __init__(
         self,
         library: LibraryTables,
-        wanted: Importer,
         index: Features,
         grouped: GroupedRows,
         options: ImportOptions,
-        tally: Tally,
     ):
-        self.library, self.wanted, self.index, self.grouped, self.tally = library, wanted, index, grouped, tally
+        self.library, self.index, self.grouped, self.tally = library, index, grouped, Tally()
+        self.wanted = wanted = index.importer
         self.mel_frames = options.mel_frames or wanted.mel_frames
         self.known = library.sources()
         # Widths of earlier runs count, so that a file of another width is set aside, whenever it comes.
-        self.widths = {
-            s.encoder: json.loads(about)["width"]
-            for s in STREAMS
-            if (about := library.about().get(f"encoder:{s.encoder}")) is not None
-        }
+        about = library.about()
+        keys = {s.encoder: f"encoder:{s.encoder}" for s in STREAMS}
+        self.widths = {name: json.loads(about[key])["width"] for name, key in keys.items() if key in about}
         self.batch: list[_Video] = []
         # Size of the batch in bytes, and its number of clips.
         self.held = self.clips = 0
@@ -248,8 +245,13 @@ class FeatureUpdate:
         self.library.put_rejects([r for path, r in now.items() if old.get(path) != r])
 
 
-def check_library(library: LibraryTables, wanted: Importer) -> None:
-    """Raises `SeehearError` for a library of media: media and features of a set are different clips with equal ids."""
+def update_features(library: LibraryTables, index: Features, grouped: GroupedRows, options: ImportOptions) -> Tally:
+    """Brings a library up to date with a set's features. Raises `SeehearError` for a library of media: media and
+    features of a set are different clips with equal ids."""
     for source in library.sources().values():
         if source.info.get("kind") != "features":
-            raise SeehearError(f"{library.uri} holds media: import the features of {wanted.name} into another library")
+            name = index.importer.name
+            raise SeehearError(f"{library.uri} holds media: import the features of {name} into another library")
+    update = _FeatureUpdate(library, index, grouped, options)
+    update.run()
+    return update.tally

@@ -9,16 +9,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from seehear.datasets.base import Bad, DatasetItem, Importer, ImportOptions, Items
-from seehear.datasets.media import MediaIndex
+from seehear.datasets.base import ImportOptions, Index, Items, bad_row
 from seehear.errors import SeehearError
-from seehear.library.records import printable
+from seehear.library.manifest import ManifestRow
+from seehear.library.records import Text, printable
 from seehear.library.subtitles import decode_text
-
-if TYPE_CHECKING:
-    from seehear.datasets.feature_files import Features
 
 # Folders below the root that are searched for a file: where the sets' own archives and their mirrors put it.
 _FOLDERS = ("", "annotations", "annotation", "meta", "metadata", "csv", "data", "splits", "labels")
@@ -30,14 +27,15 @@ Record = tuple[int, "dict[str, str] | SeehearError"]
 class Files:
     """The annotation files of a set. `notes` collects remarks for the user."""
 
-    def __init__(self, importer: Importer, root: Path, media: MediaIndex | Features):
-        self.importer, self.root, self.media = importer, root, media
+    def __init__(self, root: Path, media: Index, options: ImportOptions):
+        self.importer, self.root, self.media, self.options = media.importer, root, media, options
         self.notes: list[str] = []
+        self._folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
 
     def find(self, *names: str) -> Path | None:
         """The first of these names that exists in the root or one of its usual folders."""
         # By name first: the usual spelling wins, in whichever folder it is.
-        places = (self.root / folder / name for name in names for folder in _FOLDERS)
+        places = (folder / name for name in names for folder in self._folders)
         return next((path for path in places if path.is_file()), None)
 
     def need(self, *names: str) -> Path:
@@ -46,9 +44,9 @@ class Files:
             raise self.expected()
         return path
 
-    def of_splits(self, names: Mapping[str, Sequence[str]], options: ImportOptions) -> dict[str, Path]:
+    def of_splits(self, names: Mapping[str, Sequence[str]]) -> dict[str, Path]:
         """Files of the wanted splits, with a note on missing ones. Raises `SeehearError` without any."""
-        paths = {split: self.find(*files) for split, files in names.items() if options.wants(split)}
+        paths = {split: self.find(*files) for split, files in names.items() if self.options.wants(split)}
         found = {split: path for split, path in paths.items() if path is not None}
         if not found:
             raise self.expected()
@@ -65,30 +63,31 @@ class Files:
         )
 
     def rows(
-        self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], DatasetItem | None]
+        self, path: Path, records: Iterable[Record], make: Callable[[dict[str, str]], ManifestRow | None]
     ) -> Items:
-        """Items that `make` returns for every line: None skips a line, a `SeehearError` makes it `Bad`."""
+        """Rows that `make` returns for every line: None skips a line, a `SeehearError` sets it aside."""
         table = self.table(path)
         for line, values in records:
             try:
                 if isinstance(values, SeehearError):
                     raise values
-                item = make(values)
-                if item is not None:
-                    yield replace(item, table=table, line=line)
+                row = make(values)
+                if row is not None:
+                    yield replace(row, table=table, line=line)
             except SeehearError as error:
-                yield Bad(table=table, line=line, reason=str(error))
+                yield bad_row(table, line, error)
 
     def rows_of_splits(
         self,
         names: Mapping[str, Sequence[str]],
-        options: ImportOptions,
-        records: Callable[[Path], Iterable[Record]],
-        make: Callable[[str, dict[str, str]], DatasetItem | None],
+        columns: Sequence[str],
+        make: Callable[[str, dict[str, str]], ManifestRow | None],
+        **form: Any,
     ) -> Items:
-        """Items of the wanted splits, one file each: `make` gets the split and every line."""
-        for split, path in self.of_splits(names, options).items():
-            yield from self.rows(path, records(path), partial(make, split))
+        """Rows of the wanted splits, a table of the `form` of `read_table` for each: `make` gets the split and every
+        line."""
+        for split, path in self.of_splits(names).items():
+            yield from self.rows(path, read_table(path, columns, **form), partial(make, split))
 
     def table(self, path: Path) -> str:
         """Name of a file in messages: 'audiocaps/dataset/test.csv'."""
@@ -104,34 +103,34 @@ def lines(path: Path) -> Iterator[str]:
         raise SeehearError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def with_header(path: Path, needed: Sequence[str], *, delimiter: str = ",") -> Iterator[Record]:
-    """Lines of a table whose first line names the columns, the needed ones among them."""
-    records = _split(lines(path), delimiter)
-    _, names = next(records, (0, []))
-    names = names if isinstance(names, list) else []
-    if missing := [name for name in needed if name not in names]:
-        has = ", ".join(names) or "empty"
-        raise SeehearError(f"{path}: has no column {', '.join(missing)} (its first line is {has})")
-    yield from _named(records, names)
-
-
-def without_header(
-    path: Path, names: Sequence[str], *, delimiter: str = ",", first: Sequence[str] = ()
+def read_table(
+    path: Path, columns: Sequence[str], *, delimiter: str = ",", first: Sequence[str] | None = None
 ) -> Iterator[Record]:
-    """Lines of a table without a header, after "#" comments; a header that begins with one of `first` is skipped."""
+    """Lines of a table, after "#" comments. The first line names the columns, `columns` among them. With `first` they
+    are `columns` alone, and a header that begins with one of `first` is skipped."""
     plain = lines(path)
-    number, line = 1, next(plain, "")
-    while line.startswith("#"):
-        number, line = number + 1, next(plain, "")
-    records = _split(chain([line], plain), delimiter, number)
-    for record in _named(records, list(names)):
-        values = record[1]
-        if record[0] == number and isinstance(values, dict) and values[names[0]].lower() in first:
+    begin, text = 1, next(plain, "")
+    while text.startswith("#"):
+        begin, text = begin + 1, next(plain, "")
+    records, names = _split(chain([text], plain), delimiter, begin), list(columns)
+    if first is None:
+        _, head = next(records, (0, []))
+        names = head if isinstance(head, list) else []
+        if missing := [name for name in columns if name not in names]:
+            has = ", ".join(names) or "empty"
+            raise SeehearError(f"{path}: has no column {', '.join(missing)} (its first line is {has})")
+    for line, values in records:
+        if isinstance(values, SeehearError):
+            yield line, values
+        elif line == begin and first and values[0].lower() in first:
             continue
-        yield record
+        elif len(values) != len(names):
+            yield line, SeehearError(f"has {len(values)} fields, expected {len(names)} ({', '.join(names)})")
+        else:
+            yield line, dict(zip(names, values, strict=True))
 
 
-def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tuple[int, list[str] | SeehearError]]:
+def _split(plain: Iterable[str], delimiter: str, start: int) -> Iterator[tuple[int, list[str] | SeehearError]]:
     # The tables of AudioSet have a space after each comma.
     reader = csv.reader(plain, delimiter=delimiter, skipinitialspace=True)
     while True:
@@ -147,16 +146,6 @@ def _split(plain: Iterable[str], delimiter: str, start: int = 1) -> Iterator[tup
             continue
         if any(values):
             yield line, values
-
-
-def _named(records: Iterable[tuple[int, list[str] | SeehearError]], names: list[str]) -> Iterator[Record]:
-    for line, values in records:
-        if isinstance(values, SeehearError):
-            yield line, values
-        elif len(values) != len(names):
-            yield line, SeehearError(f"has {len(values)} fields, expected {len(names)} ({', '.join(names)})")
-        else:
-            yield line, dict(zip(names, values, strict=True))
 
 
 def words(path: Path) -> Iterator[tuple[int, str]]:
@@ -220,9 +209,9 @@ def given(values: Mapping[str, str], column: str) -> str:
     return values[column]
 
 
-def captions(*said: Any) -> tuple[str, ...]:
+def captions(*said: Any) -> tuple[Text, ...]:
     """Non-empty texts; raises `SeehearError` without any."""
-    texts = tuple(text.strip() for text in said if isinstance(text, str) and text.strip())
+    texts = tuple(Text(text.strip()) for text in said if isinstance(text, str) and text.strip())
     if not texts:
         raise SeehearError("has no caption")
     return texts

@@ -6,17 +6,17 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seehear.datasets.base import Bad, DatasetItem, ImportOptions, Items
-from seehear.datasets.feature_files import FeatureIndex
-from seehear.datasets.files import Files, lines, without_header, words
+from seehear.datasets.base import Items, bad_row, new_row
+from seehear.datasets.features import FeatureIndex
+from seehear.datasets.files import Files, captions, lines, read_table, words
 from seehear.datasets.pickles import pickle_of
 from seehear.errors import SeehearError
+from seehear.library.manifest import ManifestRow
 
 _JSON = ("caption.json", "raw_caption.json", "caption_superclean.json")
 _PICKLES = ("caption.pickle", "caption.pkl")
@@ -28,8 +28,8 @@ _CHUNK = 2**20
 Captions = Iterator[tuple[str, "dict[str, Any] | SeehearError"]]
 
 
-def howto100m(files: Files, options: ImportOptions) -> Items:
-    table, every = _captions(files, options)
+def howto100m(files: Files) -> Items:
+    table, every = _captions(files)
     listed: set[str] | None = None
     # The lists have a column video_id, or paths that end in the id.
     if (path := files.find(*_LISTS)) is not None:
@@ -42,12 +42,12 @@ def howto100m(files: Files, options: ImportOptions) -> Items:
     for video, said in every:
         if listed is not None and video not in listed:
             continue
-        whole = DatasetItem(keys=(video,), id=video, split="train", group=video, table=table)
+        whole = new_row(source=video, id=video, split="train", group=video, table=table)
         # A video without features is one row: a row for each of its captions would fill the rejects.
         if files.media.locate(whole) is None:
             yield whole
         elif isinstance(said, SeehearError):
-            yield Bad(table=f"{table}/{video}", line=0, reason=str(said))
+            yield bad_row(f"{table}/{video}", 0, said)
         else:
             yield from _of_video(video, said, table)
 
@@ -57,26 +57,17 @@ def _of_video(video: str, said: dict[str, Any], table: str) -> Items:
     columns = [own for name in ("start", "end", "text") if isinstance(own := said.get(name), list)]
     where = f"{table}/{video}"
     if len(columns) < 3 or len(set(map(len, columns))) > 1:
-        yield Bad(table=where, line=0, reason="expected start, end and text, lists of one length")
+        yield bad_row(where, 0, "expected start, end and text, lists of one length")
         return
-    for number, (start, end, text) in enumerate(zip(*columns, strict=True)):
-        seconds = [_seconds(start), _seconds(end)]
-        if not 0 <= seconds[0] < seconds[1] < 1e7:
-            yield Bad(table=where, line=number + 1, reason=f"goes from {start!r} to {end!r} s")
-        elif isinstance(text, str) and text.strip():
-            yield DatasetItem(
-                keys=(video,),
-                id=f"{video}_{number:04d}",
-                split="train",
-                group=video,
-                start=seconds[0],
-                end=seconds[1],
-                texts=(text.strip(),),
-                table=where,
-                line=number + 1,
-            )
-        else:
-            yield Bad(table=where, line=number + 1, reason="has no caption")
+    for line, (start, end, text) in enumerate(zip(*columns, strict=True), start=1):
+        times = _seconds(start), _seconds(end)
+        try:
+            if not 0 <= times[0] < times[1] < 1e7:
+                raise SeehearError(f"goes from {start!r} to {end!r} s")
+            own = {"start": times[0], "end": times[1], "texts": captions(text), "table": where, "line": line}
+            yield new_row(source=video, id=f"{video}_{line - 1:04d}", split="train", group=video, **own)
+        except SeehearError as error:
+            yield bad_row(where, line, error)
 
 
 def _seconds(value: Any) -> float:
@@ -87,7 +78,7 @@ def _seconds(value: Any) -> float:
         return math.nan
 
 
-def _captions(files: Files, options: ImportOptions) -> tuple[str, Captions]:
+def _captions(files: Files) -> tuple[str, Captions]:
     """Name of the table, and the captions video by video."""
     if (path := files.find(*_JSON)) is not None:
         return files.table(path), read_captions(path)
@@ -95,7 +86,7 @@ def _captions(files: Files, options: ImportOptions) -> tuple[str, Captions]:
     if folder is not None and next(folder.glob("*.csv"), None) is not None:
         return files.table(folder), _of_folder(folder)
     path = files.need(*_PICKLES)
-    found = pickle_of(path, options)
+    found = pickle_of(path, files.options)
     if not isinstance(found, dict):
         raise SeehearError(f"{path}: expected {{video: {{start, end, text}}}}; got {type(found).__name__}")
     return files.table(path), ((str(video), _checked(said)) for video, said in found.items())
@@ -161,7 +152,7 @@ class _Task:
     steps: tuple[str, ...]
 
 
-def crosstask(files: Files, options: ImportOptions) -> Items:
+def crosstask(files: Files) -> Items:
     """Steps of the primary tasks, and every second of their annotated videos."""
     path, videos = files.need("tasks_primary.txt"), files.need("videos.csv")
     tasks = {task.number: task for task in _read_tasks(path)}
@@ -174,30 +165,29 @@ def crosstask(files: Files, options: ImportOptions) -> Items:
         for step, text in enumerate(task.steps):
             name = f"crosstask/{task.number}/{step:02d}"
             meta = {"task": task.number, "title": task.title, "step": f"{step}", "steps": f"{len(task.steps)}"}
-            yield DatasetItem(
-                keys=(), id=name, split="test", group=name, texts=(text,), meta=meta, table=files.table(path)
-            )
-    lost: Counter[str] = Counter()
-    for line, values in without_header(videos, ("task", "video", "url"), first=("task",)):
+            texts, table = captions(text), files.table(path)
+            yield new_row(id=name, split="test", group=name, texts=texts, meta=meta, table=table)
+    lost = 0
+    for line, values in read_table(videos, ("task", "video", "url"), first=("task",)):
         if isinstance(values, SeehearError):
-            yield Bad(table=files.table(videos), line=line, reason=str(values))
+            yield bad_row(files.table(videos), line, values)
         elif values["task"] in tasks:
-            split = "val" if (values["task"], values["video"]) in validation else "test"
-            yield from _of_task(files, tasks[values["task"]], values["video"], split, line, lost)
+            number, video = values["task"], values["video"]
+            if (annotation := files.find(f"{number}_{video}.csv")) is None:
+                lost += 1
+                continue
+            split, table = "val" if (number, video) in validation else "test", f"crosstask/videos/{video}"
+            whole = new_row(source=video, id=video, split=split, group=video, table=table, line=line)
+            yield from _seconds_of(files, whole, tasks[number], annotation)
     if lost:
-        files.notes.append(f"{lost['annotation']:,} videos have no annotation, and are not imported")
+        files.notes.append(f"{lost:,} videos have no annotation, and are not imported")
 
 
-def _of_task(files: Files, task: _Task, video: str, split: str, line: int, lost: Counter[str]) -> Items:
-    table, index = f"crosstask/videos/{video}", files.media
+def _seconds_of(files: Files, whole: ManifestRow, task: _Task, annotation: Path) -> Items:
+    """The seconds of a video, or the whole one if it has no features."""
+    video, index = whole.id, files.media
     assert isinstance(index, FeatureIndex)
-    whole = DatasetItem(keys=(video,), id=video, split=split, group=video, table=table, line=line)
-    annotation = files.find(f"{task.number}_{video}.csv")
-    if annotation is None:
-        lost["annotation"] += 1
-        return
-    found = index.locate(whole)
-    if found is None:
+    if (found := index.locate(whole)) is None:
         yield whole
         return
     # Every second is a row, with a step or without: steps are located among all of them.
@@ -205,26 +195,18 @@ def _of_task(files: Files, task: _Task, video: str, split: str, line: int, lost:
     try:
         marked = _read_annotation(annotation, steps=len(task.steps), seconds=seconds)
     except SeehearError as error:
-        yield Bad(table=files.table(annotation), line=0, reason=str(error))
+        yield bad_row(files.table(annotation), 0, error)
         return
     for second in range(seconds):
         here = sorted(marked[second])
-        yield DatasetItem(
-            keys=(video,),
+        marks = " ".join(map(str, here))
+        yield replace(
+            whole,
             id=f"crosstask/{task.number}/{video}/{second:04d}",
-            split=split,
-            group=video,
             start=float(second),
             end=second + 1.0,
             labels=tuple(dict.fromkeys(task.steps[step] for step in here)),
-            meta={
-                "task": task.number,
-                "video": video,
-                "seconds": f"{seconds}",
-                "marked": " ".join(map(str, here)),
-            },
-            table=table,
-            line=line,
+            meta={"task": task.number, "video": video, "seconds": f"{seconds}", "marked": marks},
         )
 
 
@@ -246,7 +228,7 @@ def _read_tasks(path: Path) -> list[_Task]:
 def _read_annotation(path: Path, *, steps: int, seconds: int) -> list[set[int]]:
     """Steps, from 0, of every second. A line step,start,end marks the seconds floor(start) to ceil(end) - 1."""
     marked: list[set[int]] = [set() for _ in range(seconds)]
-    for line, values in without_header(path, ("step", "start", "end"), first=("step",)):
+    for line, values in read_table(path, ("step", "start", "end"), first=("step",)):
         try:
             if isinstance(values, SeehearError):
                 raise values

@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from seehear.datasets.base import Bad, DatasetItem, Importer, ImportOptions, Items
-from seehear.datasets.feature_files import FeatureFile
+from seehear.datasets.base import Importer, ImportOptions, Items, MatchedMedia, bad_row, new_row
+from seehear.datasets.features import FeatureFile
 from seehear.datasets.files import Files, captions
-from seehear.datasets.media import MatchedMedia
 from seehear.errors import SeehearError
+from seehear.library.manifest import ManifestRow
 
 # Kinds of arrays that are read: numbers, text and objects, no records.
 _KINDS = re.compile(r"[<>|=]?(?:[biuf][1248]|[SU]\d{1,6}|O8?)")
@@ -264,7 +264,8 @@ class PickledFeatures:
         records = pickle_of(path, options)
         if not isinstance(records, list) or not all(isinstance(r, dict) and "id" in r for r in records):
             raise SeehearError(f"{path}: expected a list of {{id, 2d, 3d, audio, caption}}; got {_shown(records)}")
-        self.path, self.folder, self._wanted = path, path.parent, wanted
+        self.path, self.folder, self._key = path, path.parent, wanted.key
+        self.importer = replace(wanted, read=self._read)
         self._split = options.splits[0] if options.splits else "test"
         self._records: dict[str, dict[str, Any]] = {}
         for record in records:
@@ -274,8 +275,8 @@ class PickledFeatures:
     def __len__(self) -> int:
         return len(self._records)
 
-    def locate(self, item: DatasetItem) -> MatchedMedia | None:
-        return MatchedMedia(name=item.keys[0], cut_out=True) if item.keys[0] in self._records else None
+    def locate(self, row: ManifestRow) -> MatchedMedia | None:
+        return MatchedMedia(name=row.source, cut_out=True) if row.source in self._records else None
 
     def files(self, base: str) -> dict[str, FeatureFile]:
         record = self._records[base]
@@ -287,24 +288,24 @@ class PickledFeatures:
                 found[kind] = FeatureFile(f"{self.path}: {base}{kind}", np.atleast_2d(array))
         return found
 
-    def instead(self, wanted: Importer) -> Importer:
-        return replace(wanted, read=self._read)
-
     def close(self) -> None:
         self._records = {}
 
-    def _read(self, files: Files, options: ImportOptions) -> Items:
+    def _read(self, files: Files) -> Items:
         files.notes.append(f"clips and captions are those of {self.path.name}, all of the split {self._split!r}")
         for place, (name, record) in enumerate(self._records.items(), start=1):
             try:
                 said = record.get("eval_caption") or record.get("caption") or ""
                 texts = captions(*(said if isinstance(said, list | tuple) else [said]))
-                group = next(iter(self._wanted.keys(name)), name)
-                yield DatasetItem(
-                    keys=(name,), id=name, split=self._split, group=group, texts=texts, table=self.path.name, line=place
-                )
+                own: dict[str, Any] = {
+                    "split": self._split,
+                    "group": self._key(name) or name,
+                    "table": self.path.name,
+                    "line": place,
+                }
+                yield new_row(source=name, id=name, texts=texts, **own)
             except SeehearError as error:
-                yield Bad(table=self.path.name, line=place, reason=str(error))
+                yield bad_row(self.path.name, place, error)
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import numpy as np
 from seehear.datasets.protocols import Protocol, ProtocolCheck, PublishedNumber, check, protocol
 from seehear.errors import SeehearError
 from seehear.evaluation import tasks
-from seehear.evaluation.bootstrap import group_warnings, statistic_interval
+from seehear.evaluation.bootstrap import group_warnings, statistic_intervals
 from seehear.evaluation.embedded import Embedded, embed_latents, fuse
 from seehear.evaluation.localisation import Located, chance, located, recall_by_video, recall_pooled
 from seehear.evaluation.report import EvaluationReport, provenance
@@ -252,20 +252,17 @@ def _located_result(task: str, rows: list[tuple[Located, float]], model: str) ->
     # Resampled by video: the seconds of one video are not independent.
     names = np.array([f"{v.task}/{v.video}" for v in videos])
     measures = {"recall": recall_by_video, "recall (pooled)": recall_pooled}
-    bounds: dict[str, tuple[float, float]] = {}
-    for name, of in measures.items():
 
-        def resampled(at: np.ndarray, of: Callable[[Sequence[Located]], float] = of) -> float:
-            return of([videos[i] for i in at])
+    def resampled(at: np.ndarray) -> list[float]:
+        return [of([videos[i] for i in at]) for of in measures.values()]
 
-        bounds[name] = statistic_interval(resampled, names)
     return TaskResult(
         task=task,
         kind="localisation",
         model=model,
         metrics={name: of(videos) for name, of in measures.items()},
         chance={name: of(by_chance) for name, of in measures.items()},
-        intervals=bounds,
+        intervals=statistic_intervals(resampled, list(measures), names),
         counts={"videos": len(videos), "steps": sum(v.steps for v in videos), "tasks": len({v.task for v in videos})},
         per_query={"recall": np.array([v.hits / v.steps if v.steps else np.nan for v in videos])},
         keys=names,

@@ -8,16 +8,16 @@ few media costs little memory.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from seehear.datasets.base import Bad, DatasetItem, Importer, ImportOptions, Items
+from seehear.datasets.base import ImportOptions, Items, MediaIndex, bad_row
+from seehear.datasets.feature_run import Features, features_of, update_features
 from seehear.datasets.files import Files
-from seehear.datasets.media import MatchedMedia, MediaIndex
 from seehear.datasets.registry import importer
 from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions, split_of
@@ -25,7 +25,7 @@ from seehear.library.inputs import GroupedRows, RowsInput, settle_names
 from seehear.library.locking import writing
 from seehear.library.manifest import ManifestRow
 from seehear.library.prepare import Update
-from seehear.library.records import Reject, Text
+from seehear.library.records import Reject
 from seehear.library.summary import PrepareReport, Tally, report
 from seehear.library.tables import LibraryTables
 from seehear.progress import counted, say
@@ -86,69 +86,50 @@ def import_dataset(
         raise SeehearError(f"{wanted.title} has folds 1 to {wanted.folds}, 0 for all; got {options.fold}")
     # A library below the root is no part of the set; one in a cloud is in no folder that is walked.
     skip = "" if "://" in str(library_uri) else library_uri
-    folder = (options.media or root).resolve()
-    if wanted.only_features or options.features is not None:
-        return _import_features(wanted, root, library_uri, options, skip=skip)
-    with closing(MediaIndex(folder, wanted.kinds, wanted.keys, skip=skip)) as index:
-        say(f"{name}: {len(index):,} media files below {folder}")
-        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options)
+    features = wanted.only_features or options.features is not None
+    with closing(
+        features_of(wanted, options.features or root, options, skip=skip)
+        if features
+        else MediaIndex((options.media or root).resolve(), wanted, skip=skip)
+    ) as index:
+        say(f"{name}: {counted(len(index), 'feature file' if features else 'media file')} below {index.folder}")
+        rows = _Rows(Files(root, index, options), what="features" if features else "media")
         with closing(GroupedRows(rows, name=name)) as grouped:
             # Before the library is made: a wrong root leaves none behind.
             rows.check_any(grouped)
             with writing(library_uri):
                 library = LibraryTables.create(library_uri)
-                # The set's own rows are its clips: nothing is cut further.
-                cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
-                tally = Tally(notes=settle_names(library))
-                media = RowsInput(grouped, library, cutting, root=folder, origin=name)
-                held = (s.info.get("origin") for source, s in library.sources().items() if media.is_primary(source))
-                if others := set(held) - {name}:
-                    raise SeehearError(
-                        f"{library.uri} already holds media of {name} through {', '.join(sorted(map(str, others)))}: "
-                        "import into another library"
-                    )
-                Update(library, media, cutting, tally).run()
-                return _finished(library, rows, grouped, tally)
+                if isinstance(index, Features):
+                    tally = update_features(library, index, grouped, options)
+                else:
+                    tally = _update_media(library, grouped, options, root=index.folder, origin=name)
+                if tally.written:
+                    library.compact()
+                return rows.report(grouped, report(library, tally))
 
 
-def _import_features(
-    wanted: Importer, root: Path, library_uri: str | Path, options: ImportOptions, *, skip: str | Path
-) -> ImportReport:
-    """The same with features by frozen encoders in place of media."""
-    from seehear.datasets.feature_run import FeatureUpdate, check_library, features_of
-
-    with closing(features_of(wanted, options.features or root, options, skip=skip)) as index:
-        say(f"{wanted.name}: {counted(len(index), 'file')} of features below {index.folder}")
-        wanted = index.instead(wanted)
-        rows = _Rows(wanted, Files(wanted, root, index), index.locate, options, what="features")
-        with closing(GroupedRows(rows, name=wanted.name)) as grouped:
-            rows.check_any(grouped)
-            with writing(library_uri):
-                library, tally = LibraryTables.create(library_uri), Tally()
-                check_library(library, wanted)
-                FeatureUpdate(library, wanted, index, grouped, options, tally).run()
-                return _finished(library, rows, grouped, tally)
-
-
-def _finished(library: LibraryTables, rows: _Rows, grouped: GroupedRows, tally: Tally) -> ImportReport:
-    if tally.written:
-        library.compact()
-    return rows.report(grouped, report(library, tally))
+def _update_media(
+    library: LibraryTables, grouped: GroupedRows, options: ImportOptions, *, root: Path, origin: str
+) -> Tally:
+    # The set's own rows are its clips: nothing is cut further.
+    cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
+    tally = Tally(notes=settle_names(library))
+    media = RowsInput(grouped, library, cutting, root=root, origin=origin)
+    held = (s.info.get("origin") for source, s in library.sources().items() if media.is_primary(source))
+    if others := set(held) - {origin}:
+        raise SeehearError(
+            f"{library.uri} already holds media of {origin} through {', '.join(sorted(map(str, others)))}: "
+            "import into another library"
+        )
+    Update(library, media, cutting, tally).run()
+    return tally
 
 
 class _Rows:
     """Rows of a set: those with media on disk, and a `Reject` for every other."""
 
-    def __init__(
-        self,
-        wanted: Importer,
-        files: Files,
-        locate: Callable[[DatasetItem], MatchedMedia | None],
-        options: ImportOptions,
-        *,
-        what: str = "media",
-    ):
-        self.wanted, self.files, self.locate, self.options, self.what = wanted, files, locate, options, what
+    def __init__(self, files: Files, *, what: str = "media"):
+        self.files, self.wanted, self.options, self.what = files, files.importer, files.options, what
         self.rows = self.bad = 0
         self.missing_rows = 0
         self.missing = array("q")
@@ -158,25 +139,23 @@ class _Rows:
     def __iter__(self) -> Iterator[ManifestRow | Reject]:
         for item in self._items():
             self.rows += 1
-            if isinstance(item, Bad):
+            if isinstance(item, Reject):
                 self.bad += 1
-                self.first_bad = self.first_bad or f"{item.table}:{item.line}: {item.reason}"
+                self.first_bad = self.first_bad or f"{item.path}: {item.reason}"
                 if self.bad <= _LISTED:
-                    yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=item.reason)
-            elif (row := self._row(item)) is not None:
+                    yield item
+            elif (row := self._with_media(item)) is not None:
                 yield row
             else:
                 self.missing_rows += 1
-                name = item.keys[0]
                 # 8 bytes a row: several rows may miss the same file.
                 # Python's hash has another seed in every run, and is used within one only.
-                self.missing.append(hash(name))
+                self.missing.append(hash(item.source))
                 if len(self.missing_first) < _SHOWN:
-                    self.missing_first[name] = None
+                    self.missing_first[item.source] = None
                 if self.missing_rows <= _LISTED:
                     lost = "media file is" if self.what == "media" else "features are"
-                    reason = f"its {lost} not on disk (rows of {name})"
-                    yield Reject(path=f"{item.table}:{item.line}", stage="import", reason=reason)
+                    yield bad_row(item.table, item.line, f"its {lost} not on disk (rows of {item.source})")
         for count, what in (
             (self.bad, "that cannot be used"),
             (self.missing_rows, f"whose {self.what} are not on disk"),
@@ -186,11 +165,11 @@ class _Rows:
                 yield Reject(path=f"{self.wanted.name}: rows {what}", stage="import", reason=reason)
 
     def _items(self) -> Items:
-        """Items of the wanted splits, with a share of the training recordings as validation if requested."""
+        """Rows of the wanted splits, with a share of the training recordings as validation if requested."""
         share = 0.0 if self.wanted.has_val else self.options.val
         splits = (1 - share, share, 0.0)
-        for item in self.wanted.read(self.files, self.options):
-            if not isinstance(item, Bad):
+        for item in self.wanted.read(self.files):
+            if not isinstance(item, Reject):
                 # By a hash of the recording: its clips are on one side, and stay there when rows are added.
                 if item.split == "train" and share and split_of(item.group or item.id, splits, 0) == "val":
                     item = replace(item, split="val")
@@ -198,25 +177,15 @@ class _Rows:
                     continue
             yield item
 
-    def _row(self, item: DatasetItem) -> ManifestRow | None:
-        found = self.locate(item) if item.keys else MatchedMedia(name="", cut_out=False)
-        if found is None:
+    def _with_media(self, row: ManifestRow) -> ManifestRow | None:
+        """The row with its media file in place of the file's key; None for a missing file."""
+        if not row.source:
+            return row
+        if (found := self.files.media.locate(row)) is None:
             return None
-        return ManifestRow(
-            line=item.line,
-            table=item.table,
-            source=found.name,
-            # A file that is cut to the item begins with it.
-            start=0.0 if found.cut_out else item.start,
-            end=None if found.cut_out else item.end,
-            cut_out=item.end is not None and not found.cut_out,
-            texts=tuple(Text(text) for text in item.texts),
-            labels=item.labels,
-            id=item.id,
-            group=item.group,
-            split=item.split,
-            meta=item.meta,
-        )
+        # A file that is cut to the row begins with it.
+        whole = replace(row, source=found.name, start=0.0, end=None)
+        return whole if found.cut_out else replace(row, source=found.name, cut_out=row.end is not None)
 
     def check_any(self, grouped: GroupedRows) -> None:
         """Raises `SeehearError` if no row can be used."""

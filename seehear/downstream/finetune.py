@@ -54,44 +54,38 @@ def finetune(
     `folder/model` and the report in `folder`: a path for a new run, a `RunFolder` for one to resume."""
     distributed.start()
     opened = folder if isinstance(folder, RunFolder) else RunFolder(folder)
-    folder, raw = opened.path, settings.clips.of(model.raw)
     tower, parts, several = _data(model, library, label, settings)
     train, classes = parts["train"], parts["train"].classes()
     made = classifier(model, settings, classes, tower=tower, several=several)
-    # With several labels a clip, a class is measurable only if some clips have it and others have not.
-    scored, tested = (
-        part if (len(usable_classes(part.truth(classes))) if several else len(part)) else None
-        for part in (parts["val"], parts["test"])
-    )
+    scored, tested = (_measurable(parts[name], classes, several) for name in ("val", "test"))
     if distributed.rank() == 0:
-        say(_about(made, parts, label))
-        if tested is None:
-            say("no test clips with these labels: the classifier is trained, and nothing is measured")
+        _announce(made, parts, label, tested)
     result = fit(
         made,
         LabelledMedia(train, classes, drawn=(settings.drawn or len(train)) if settings.balanced else 0),
         config=settings.train,
         optim=settings.optim,
-        folder=replace(opened, settings=_noted(model, library, label, settings, raw)),
+        folder=replace(opened, settings=_noted(model, library, label, settings)),
         # Audio-MAE keeps the weights that are best on the test set: here validation clips choose.
         validate=partial(_validate, labelled=scored, settings=settings) if scored is not None else None,
     )
     # Only one process evaluates and writes.
     if distributed.rank() != 0:
         return None
-    made.eval()
-    inputs = InputSpec(raw=raw, windows=settings.windows, crops=settings.crops)
-    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
-    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
     # Before the test: whatever happens there, the trained classifier is saved.
-    save_model(folder / "model", made, facts, card=_card(made, label, result))
+    _save(made.eval(), opened.path / "model", model.raw, settings, label, result)
     if tested is None:
         return None
-    measured = _measured(made, tested, settings, label)
     about = provenance(command) | {"code_revision": code_revision(), "dataset_name": library.uri}
-    report = EvaluationReport(split="test", results=(measured,), about=about | {"model_name": str(folder)})
-    report.save(folder)
+    about |= {"model_name": str(opened.path)}
+    report = EvaluationReport(split="test", results=(_measured(made, tested, settings, label),), about=about)
+    report.save(opened.path)
     return report
+
+
+def _measurable(part: LabelledClips, classes: Sequence[str], several: bool) -> LabelledClips | None:
+    # With several labels a clip, a class is measurable only if some clips have it and others have not.
+    return part if (len(usable_classes(part.truth(classes))) if several else len(part)) else None
 
 
 def _measured(made: Classifier, tested: LabelledClips, settings: FineTune, label: str) -> TaskResult:
@@ -114,8 +108,7 @@ def _data(
     model: Pretrained, library: LibraryTables, label: str, settings: FineTune
 ) -> tuple[str, dict[str, LabelledClips], bool]:
     """(tower, labelled clips with its modalities by split, whether some clip has several labels)"""
-    # A library without sound can still use the tower of pictures.
-    there = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(settings.where))]
+    there = model.modalities_in(library, settings.where)
     tower = settings.tower or "+".join(there)
     check_towers((tower,), there)
     raw = replace(settings.clips.of(model.raw), modalities=modalities_of(tower))
@@ -140,7 +133,7 @@ def _validate(method: Any, *, labelled: LabelledClips, settings: FineTune) -> di
     return scores(logits_NC, labelled, method.config.classes, several=method.config.several)
 
 
-def _noted(model: Pretrained, library: LibraryTables, label: str, settings: FineTune, raw: RawConfig) -> dict[str, Any]:
+def _noted(model: Pretrained, library: LibraryTables, label: str, settings: FineTune) -> dict[str, Any]:
     """Settings that must not change when a run is resumed, besides those that `fit` checks."""
     names = ("preset", "balanced", "drawn", "scratch", "fold", "where")
     return {
@@ -148,14 +141,17 @@ def _noted(model: Pretrained, library: LibraryTables, label: str, settings: Fine
         "library": library_place(library),
         "from": model.run,
         "label": label,
-        "shown": asdict(raw),
+        "shown": asdict(settings.clips.of(model.raw)),
         "finetune": {name: getattr(settings, name) for name in names},
     }
 
 
-def _card(made: Classifier, label: str, result: TrainResult) -> str:
+def _save(made: Classifier, folder: Path, raw: RawConfig, settings: FineTune, label: str, result: TrainResult) -> None:
+    inputs = InputSpec(raw=settings.clips.of(raw), windows=settings.windows, crops=settings.crops)
+    training = {"step": result.best_step, "seconds": round(result.seconds, 1)}
+    facts = {"shown": inputs.plain(), "label": label, "metrics": result.metrics, "training": training}
     metrics = "".join(f"| {name} | {value:.4f} |\n" for name, value in result.metrics.items())
-    return (
+    card = (
         "---\nlibrary_name: seehear\ntags: [classification]\n---\n\n"
         f"# {label} from {made.config.tower}\n\nA tower of {made.config.method} with a map to "
         f"{len(made.config.classes)} classes: {', '.join(made.config.classes)}.\n\n"
@@ -163,13 +159,16 @@ def _card(made: Classifier, label: str, result: TrainResult) -> str:
         'classifier, config, inputs = load_method("path/to/this/folder")\n```\n\n'
         "## Validation\n\n| metric | value |\n|---|---|\n" + metrics
     )
+    save_model(folder, made, facts, card=card)
 
 
-def _about(made: Classifier, parts: dict[str, LabelledClips], label: str) -> str:
+def _announce(made: Classifier, parts: dict[str, LabelledClips], label: str, tested: LabelledClips | None) -> None:
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     learning = sum(p.numel() for p in made.parameters() if p.requires_grad)
     kind = "labels, several a clip" if made.config.several else "classes"
-    return f"{label}: {len(made.config.classes):,} {kind}, clips {counts}; {made.config.tower}, {learning:,} parameters"
+    say(f"{label}: {len(made.config.classes):,} {kind}, clips {counts}; {made.config.tower}, {learning:,} parameters")
+    if tested is None:
+        say("no test clips with these labels: the classifier is trained, and nothing is measured")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -186,10 +185,10 @@ class Pretrained:
     run: str
     """Run that it was loaded from."""
 
-    @property
-    def modalities(self) -> tuple[Modality, ...]:
-        """Modalities that a tower can have."""
-        return tuple(m for m in self.raw.modalities if m != "text")
+    def modalities_in(self, library: LibraryTables, where: str | None) -> list[Modality]:
+        """Modalities that a tower can have, and some clip of the library."""
+        clips = library.clips(where)
+        return [m for m in self.raw.modalities if m != "text" and any(clip.has(m) for clip in clips)]
 
     @classmethod
     def load(cls, run: str | Path) -> Pretrained:

@@ -205,8 +205,6 @@ _MASKS = ("prompt_attention_mask", "negative_prompt_attention_mask")
 def load_pipeline(name: str, device: str) -> Any:
     """The pipeline of a folder or hub id, weights from safetensors only. Raises `SeehearError` for one that takes no
     embeddings or needs custom code."""
-    diffusers = require("diffusers", "generate")
-    diffusers.utils.logging.disable_progress_bar()
     path = Path(name).expanduser() / "model_index.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -218,6 +216,8 @@ def load_pipeline(name: str, device: str) -> Any:
             f"{path.parent} wants custom code to be run (_class_name in {path.name}), which seehear never does: choose "
             "a pipeline that diffusers itself has"
         )
+    diffusers = require("diffusers", "generate")
+    diffusers.utils.logging.disable_progress_bar()
     try:
         # low_cpu_mem_usage needs one more package
         # Only safetensors: pickled weights run code when they are loaded.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,53 +115,36 @@ def lrc_probe(
 ) -> Classification:
     """Classification of the test clips. `steps`: evenly spaced candidates for the number of steps."""
     classes = sorted(set(train.labels))
-    marked, known = (
+    fitted, known = (
         Marked(np.asarray(p.vectors), truth_of([[own] for own in p.labels], classes)) for p in (train, val)
     )
-    made, best, score = _fitted(marked, known, classes, steps=steps, seed=seed, several=False)
-    found = _of_views(made, _views(test.vectors))
-    return by_scores(found, test.labels, classes, chosen={"steps": best, "validation_top1": score})
+    views = np.asarray(test.vectors)
+    found, chosen = lrc_scores(fitted, known, views, classes, several=False, steps=steps, seed=seed)
+    return by_scores(found, test.labels, classes, chosen=chosen)
 
 
 def lrc_scores(
     train: Marked,
     val: Marked,
-    test_NWD: Float[np.ndarray, "n w d"],
+    test: Float[np.ndarray, "n d"] | Float[np.ndarray, "n w d"],
     classes: Sequence[str],
     *,
+    several: bool,
     steps: Sequence[int] = STEPS,
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "n c"], dict[str, float]]:
-    """The same with several labels a clip: probabilities of the test clips, and the choice by validation mAP. `val` may
-    have several views of a clip, (N, W, D)."""
-    made, best, score = _fitted(train, val, classes, steps=steps, seed=seed, several=True)
-    return _of_views(made, test_NWD), {"steps": best, "validation_mAP": score}
-
-
-def _of_views(made: Classifier, views_NWD: Float[np.ndarray, "n w d"]) -> Float[np.ndarray, "n c"]:
-    """Mean probabilities over the views of each clip."""
-    logits_NWC = _head_logits(made, views_NWD.astype(np.float32))
-    if made.config.several:
-        # Probabilities before the mean: one view that is sure does not outweigh the others without bound.
-        return (1 / (1 + np.exp(-logits_NWC))).mean(axis=1)
-    n, w, c = logits_NWC.shape
-    return probabilities(logits_NWC.reshape(n * w, c)).reshape(n, w, c).mean(axis=1)
-
-
-def _fitted(
-    train: Marked,
-    val: Marked,
-    classes: Sequence[str],
-    *,
-    steps: Sequence[int],
-    seed: int,
-    several: bool,
-) -> tuple[Classifier, int, float]:
-    """(classifier, chosen number of steps, validation score)"""
+    """Probabilities of the test clips, and the number of steps with its validation score: mAP with `several` labels a
+    clip, else top1. Validation and test clips may have several views, (N, W, D)."""
     width = train.vectors.shape[1]
     config = ClassifierConfig(classes=tuple(classes), width=width, several=several, tower="video", learning=LEARNING)
     made = seeded(Classifier, config, seed)
-    validate = partial(_validate, views=_views(val.vectors), truth=val.truth)
+
+    def validate(method: Any) -> dict[str, float]:
+        found = _of_views(method, val.vectors)
+        if several:
+            return {"score": multilabel(found, val.truth, classes).metrics["mAP"]}
+        return {"score": float(val.truth[np.arange(len(found)), found.argmax(axis=1)].mean())}
+
     choosing = len(steps) > 1
     # Candidates are evenly spaced, so evaluations of one run cover them all; the folder is temporary: no checkpoints.
     training = TrainConfig(
@@ -174,17 +156,17 @@ def _fitted(
             made, LabelledFeatures(train.vectors, train.truth), config=training, optim=_OPTIM,
             folder=Path(folder) / "run", validate=validate if choosing else None,
         )  # fmt: skip
-    return made, max(1, result.best_step), validate(made)["score"]
+    chosen = {"steps": max(1, result.best_step), f"validation_{'mAP' if several else 'top1'}": validate(made)["score"]}
+    return _of_views(made, test), chosen
 
 
 @torch.no_grad()
-def _validate(method: Any, *, views: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    found = _of_views(method, views)
-    if method.config.several:
-        return {"score": multilabel(found, truth, method.config.classes).metrics["mAP"]}
-    return {"score": float(truth[np.arange(len(truth)), found.argmax(axis=1)].mean())}
-
-
-def _views(vectors: np.ndarray) -> np.ndarray:
-    """(N, W, D) of vectors that may be one a clip."""
-    return vectors if np.ndim(vectors) == 3 else np.asarray(vectors)[:, None]
+def _of_views(made: Classifier, views: np.ndarray) -> Float[np.ndarray, "n c"]:
+    """Mean probabilities over the views (N, W, D) of each clip, or those of its one view (N, D)."""
+    views_NWD = views if np.ndim(views) == 3 else views[:, None]
+    logits_NWC = _head_logits(made, views_NWD.astype(np.float32))
+    if made.config.several:
+        # Probabilities before the mean: one view that is sure does not outweigh the others without bound.
+        return (1 / (1 + np.exp(-logits_NWC))).mean(axis=1)
+    n, w, c = logits_NWC.shape
+    return probabilities(logits_NWC.reshape(n * w, c)).reshape(n, w, c).mean(axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -96,22 +95,49 @@ class FineTune:
         check_range(self, "[1, inf)", "windows", "crops")
 
 
-def base() -> FineTune:
-    """Ours, for sets of a few hundred to a few ten thousand clips."""
-    return FineTune(
+def _sgd(lr: float, *, warmup_steps: int, clip: float | None = None) -> OptimConfig:
+    return OptimConfig(kind="sgd", lr=lr, floor=0.0, warmup_steps=warmup_steps, weight_decay=0.0, clip=clip)
+
+
+def _mavil(*, lr: float, epochs: int, warmup_epochs: int, batch: int, **more: Any) -> FineTune:
+    """MAViL's settings; `lr` is for 256 clips, and the final rate is 1e-6 for any batch size."""
+    # As remembered from the paper, whose fine-tuning has no published code.
+    optim = OptimConfig(
+        lr=lr,
+        # The schedule scales the floor with the batch, too.
+        floor=1e-6 * 256 / batch,
+        lr_rows=256,
+        warmup=warmup_epochs / epochs,
+        weight_decay=1e-5,
+        betas=(0.9, 0.95),
+    )
+    return FineTune(**{"learning": _MAVIL, **more}, optim=optim, train=TrainConfig(epochs=epochs, batch_size=batch))
+
+
+# mixup, SpecAug, statistics and layer decay are those of Audio-MAE's code: MAViL published none.
+_MAVIL = Learning(
+    norm=True,
+    init_std=2e-5,
+    drop_path=0.1,
+    layer_decay=0.75,
+    mixup=0.5,
+    mixup_beta=10.0,
+    mask_time=192,
+    mask_bands=48,
+)
+
+PRESETS: dict[str, FineTune] = {
+    # Ours, for sets of a few hundred to a few ten thousand clips.
+    "base": FineTune(
         # Early layers change least: a few hundred clips would spoil what pre-training made of them.
         learning=Learning(smoothing=0.1, layer_decay=0.75, drop_path=0.1),
         clips=ClipOptions(noise=0.0),
         optim=OptimConfig(lr=5e-4, weight_decay=0.05, warmup=0.1),
         train=TrainConfig(epochs=30, batch_size=64, evaluations=15),
         windows=4,
-    )
-
-
-def vatt_video() -> FineTune:
-    """Actions, Kinetics and Moments in Time; tested on 4 windows of 3 crops."""
-    return FineTune(
-        preset="vatt.video",
+    ),
+    # Actions, Kinetics and Moments in Time.
+    "vatt.video": FineTune(
         tower="video",
         learning=Learning(dropout=0.5, smoothing=0.1),
         clips=ClipOptions(frames=32, fps=12.5, size=320, crop=(0.08, 1.0), aspect=(0.5, 2.0), flip=0.5, jitter=0.8),
@@ -120,13 +146,9 @@ def vatt_video() -> FineTune:
         train=TrainConfig(steps=100_000, batch_size=64),
         windows=4,
         crops=3,
-    )
-
-
-def vatt_audio() -> FineTune:
-    """Events, AudioSet: 6.4 s at 24 kHz are as many samples as in pre-training."""
-    return FineTune(
-        preset="vatt.audio",
+    ),
+    # Events, AudioSet: 6.4 s at 24 kHz are as many samples as in pre-training.
+    "vatt.audio": FineTune(
         tower="audio",
         # Biases start at the share of one class: hundreds of classes are absent for each that is there.
         learning=Learning(prior_bias=True, weighted=True, sum_classes=True, mixup=1.0, mixup_beta=5.0),
@@ -134,104 +156,44 @@ def vatt_audio() -> FineTune:
         optim=_sgd(0.2, warmup_steps=5000),
         train=TrainConfig(steps=50_000, batch_size=1024),
         windows=4,
-    )
-
-
-def vatt_image() -> FineTune:
-    """ImageNet: a still, repeated to one patch in time."""
-    return FineTune(
-        preset="vatt.image",
+    ),
+    # ImageNet: a still, repeated to four equal frames, which are one patch in time.
+    "vatt.image": FineTune(
         tower="video",
         learning=Learning(smoothing=0.1),
-        # Four equal frames are one patch in time.
         clips=ClipOptions(frames=4, size=384, crop=(0.08, 1.0), flip=0.5),
         optim=_sgd(0.08, warmup_steps=0),
         train=TrainConfig(epochs=50, batch_size=512),
-    )
-
-
-def mavil_as2m() -> FineTune:
-    """AudioSet-2M: an epoch is 200,000 clips, sampled by the rarity of their classes."""
-    made = _mavil("mavil.as2m", lr=2e-4, epochs=100, warmup_epochs=20, batch=512)
-    return replace(made, balanced=True, drawn=200_000)
-
-
-def mavil_as20k() -> FineTune:
-    """AudioSet-20K."""
-    return _mavil("mavil.as20k", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
-
-
-def mavil_vggsound() -> FineTune:
-    """VGGSound."""
-    return replace(_mavil("mavil.vggsound", lr=2e-4, epochs=60, warmup_epochs=4, batch=256), balanced=True)
-
-
-def mavil_esc50() -> FineTune:
-    """ESC-50, 5 s: the spectrogram is half as long with its own statistics; no mixup."""
-    made = _mavil("mavil.esc50", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
-    # Half the length of AudioSet's clips, half the masks.
-    learning = replace(made.learning, mixup=0.0, smoothing=0.1, mask_time=96, mask_bands=24)
-    # Statistics of the data set: to standardise each clip by itself is said to cost about 6 points of mAP.
-    clips = ClipOptions(seconds=5.0, mel_mean=-6.6268077, mel_std=5.358466)
-    return replace(made, tower="audio", learning=learning, clips=clips)
-
-
-def mavil_speech_commands() -> FineTune:
-    """Speech Commands, 1 s."""
-    made = _mavil("mavil.speech-commands", lr=1e-3, epochs=60, warmup_epochs=4, batch=64)
-    # The noise and the shift in time of Audio-MAE's code are left out.
-    learning = replace(made.learning, mixup=0.0, mask_time=0, mask_bands=0)
-    clips = ClipOptions(seconds=1.0, mel_mean=-6.845978, mel_std=5.5654526)
-    return replace(made, tower="audio", learning=learning, clips=clips)
-
-
-def _sgd(lr: float, *, warmup_steps: int, clip: float | None = None) -> OptimConfig:
-    return OptimConfig(kind="sgd", lr=lr, floor=0.0, warmup_steps=warmup_steps, weight_decay=0.0, clip=clip)
-
-
-def _mavil(name: str, *, lr: float, epochs: int, warmup_epochs: int, batch: int) -> FineTune:
-    """MAViL's settings; `lr` is for 256 clips, and the final rate is 1e-6 for any batch size."""
-    return FineTune(
-        preset=name,
-        learning=Learning(
-            # mixup, SpecAug, statistics and layer decay are those of Audio-MAE's code: MAViL published none.
-            norm=True,
-            init_std=2e-5,
-            drop_path=0.1,
-            layer_decay=0.75,
-            mixup=0.5,
-            mixup_beta=10.0,
-            mask_time=192,
-            mask_bands=48,
-        ),
-        # As remembered from the paper, whose fine-tuning has no published code.
-        optim=OptimConfig(
-            lr=lr,
-            # The schedule scales the floor with the batch, too.
-            floor=1e-6 * 256 / batch,
-            lr_rows=256,
-            warmup=warmup_epochs / epochs,
-            weight_decay=1e-5,
-            betas=(0.9, 0.95),
-        ),
-        train=TrainConfig(epochs=epochs, batch_size=batch),
-    )
-
-
-PRESETS: dict[str, Callable[[], FineTune]] = {
-    "base": base,
-    "vatt.video": vatt_video,
-    "vatt.audio": vatt_audio,
-    "vatt.image": vatt_image,
-    "mavil.as2m": mavil_as2m,
-    "mavil.as20k": mavil_as20k,
-    "mavil.vggsound": mavil_vggsound,
-    "mavil.esc50": mavil_esc50,
-    "mavil.speech-commands": mavil_speech_commands,
+    ),
+    # AudioSet-2M: an epoch is 200,000 clips, sampled by the rarity of their classes.
+    "mavil.as2m": _mavil(lr=2e-4, epochs=100, warmup_epochs=20, batch=512, balanced=True, drawn=200_000),
+    "mavil.as20k": _mavil(lr=1e-3, epochs=60, warmup_epochs=4, batch=64),
+    "mavil.vggsound": _mavil(lr=2e-4, epochs=60, warmup_epochs=4, batch=256, balanced=True),
+    # 5 s: the spectrogram is half as long, with half the masks.
+    "mavil.esc50": _mavil(
+        lr=1e-3,
+        epochs=60,
+        warmup_epochs=4,
+        batch=64,
+        tower="audio",
+        learning=replace(_MAVIL, mixup=0.0, smoothing=0.1, mask_time=96, mask_bands=24),
+        # Statistics of the data set: to standardise each clip by itself is said to cost about 6 points of mAP.
+        clips=ClipOptions(seconds=5.0, mel_mean=-6.6268077, mel_std=5.358466),
+    ),
+    # 1 s. The noise and the shift in time of Audio-MAE's code are left out.
+    "mavil.speech-commands": _mavil(
+        lr=1e-3,
+        epochs=60,
+        warmup_epochs=4,
+        batch=64,
+        tower="audio",
+        learning=replace(_MAVIL, mixup=0.0, mask_time=0, mask_bands=0),
+        clips=ClipOptions(seconds=1.0, mel_mean=-6.845978, mel_std=5.5654526),
+    ),
 }
 
 
 def preset(name: str) -> FineTune:
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    return PRESETS[name]()
+    return replace(PRESETS[name], preset=name)

@@ -7,7 +7,7 @@ folds are each the test split once; without them the library's splits are used.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.evaluation.tasks import classification_result
 from seehear.inputs.raw import RawMedia, load_raw
-from seehear.library.tables import LibraryTables
+from seehear.library.tables import SPLITS, LibraryTables
 from seehear.methods.base import Method, seeded
 from seehear.progress import say
 from seehear.runs.evaluate import code_revision
@@ -84,6 +84,15 @@ class _Seen:
     """Features of the middle view."""
     views_NWD: np.ndarray
 
+    @property
+    def labels(self) -> list[str]:
+        """The first label of each clip."""
+        return [own[0] for own in self.clips.labels]
+
+    def part(self, split: str) -> _Seen:
+        rows = [i for i, clip in enumerate(self.clips.clips) if clip.split == split]
+        return _Seen(self.clips.take(rows), self.one_ND[rows], self.views_NWD[rows])
+
 
 def probe(
     model: Pretrained,
@@ -95,7 +104,7 @@ def probe(
     command: str = "",
 ) -> EvaluationReport:
     """The report with a result for each tower, probe and network."""
-    modalities = [m for m in model.modalities if any(clip.has(m) for clip in library.clips(options.where))]
+    modalities = model.modalities_in(library, options.where)
     towers = options.tower or tuple(modalities)
     check_towers(towers, modalities)
     raw = replace(model.raw, modalities=tuple(modalities))
@@ -139,8 +148,7 @@ def _check(clips: LabelledClips, options: ProbeOptions, library: LibraryTables) 
         # Before features are computed: a library without folds is refused at once.
         official_folds(clips.clips)
         return
-    sizes = {name: len(part) for name, part in clips.parts().items()}
-    if empty := [name for name, size in sizes.items() if not size]:
+    if empty := [name for name, part in clips.parts().items() if not len(part)]:
         raise SeehearError(
             f"{library.uri}: a probe needs clips in train, val and test; no clip with a label {clips.name!r} is in "
             f"{', '.join(empty)}"
@@ -171,66 +179,49 @@ def _features(method: Method, clips: LabelledClips, towers: tuple[str, ...], opt
 
 
 def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Iterator[TaskResult]:
-    if not options.folds and (empty := [name for name, rows in _parts(seen).items() if not len(rows)]):
+    parts = {} if options.folds else {name: seen.part(name) for name in SPLITS}
+    if empty := [name for name, part in parts.items() if not len(part.clips)]:
         raise SeehearError(f"no labelled clip of {', '.join(empty)} has {tower.replace('+', ' and ')} that can be read")
+    count = min(len(STEPS), options.steps)
+    steps = tuple(options.steps * n // count for n in range(1, count + 1))
     for name in options.probe:
         task = f"{tower} probe {name} ({seen.clips.name})"
-        of = PROBES[name]
-        if name == "lrc":
-            # The other probes have no seed and choose among fixed strengths.
-            of = partial(lrc_probe, steps=_steps(options.steps), seed=options.seed)
-        details: dict[str, Any] = {"windows": options.windows, "crops": options.crops}
+        # The other probes have no seed and choose among fixed strengths.
+        of = partial(lrc_probe, steps=steps, seed=options.seed) if name == "lrc" else PROBES[name]
         if options.folds:
-            yield _folded(seen, of, task, model, details)
+            found = _folded(seen, of, task, model)
         elif seen.clips.several:
-            yield _several(seen, name, task, model, options)
+            lrc = partial(lrc_scores, steps=steps, seed=options.seed) if name == "lrc" else None
+            found = _several(parts, lrc, task, model)
         else:
-            yield _split(seen, of, task, model, details)
+            train = Vectors(parts["train"].one_ND, parts["train"].labels)
+            val, test = (Vectors(parts[n].views_NWD, parts[n].labels) for n in ("val", "test"))
+            found = classification_result(task, of(train, val, test), scored_clips(parts["test"].clips, model))
+        yield replace(found, details={"windows": options.windows, "crops": options.crops} | found.details)
 
 
-def _steps(most: int) -> tuple[int, ...]:
-    count = min(len(STEPS), most)
-    return tuple(most * n // count for n in range(1, count + 1))
-
-
-def _parts(seen: _Seen) -> dict[str, np.ndarray]:
-    splits = np.array([clip.split for clip in seen.clips.clips])
-    return {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
-
-
-def _split(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any]) -> TaskResult:
-    rows, labels = _parts(seen), np.array([own[0] for own in seen.clips.labels])
-    train = Vectors(seen.one_ND[rows["train"]], labels[rows["train"]].tolist())
-    val, test = (Vectors(seen.views_NWD[rows[n]], labels[rows[n]].tolist()) for n in ("val", "test"))
-    found, items = of(train, val, test), scored_clips(seen.clips.take(rows["test"]), model)
-    return classification_result(task, found, items, details=details)
-
-
-def _several(seen: _Seen, name: str, task: str, model: str, options: ProbeOptions) -> TaskResult:
-    rows = _parts(seen)
-    parts = {n: seen.clips.take(at) for n, at in rows.items()}
-    classes = parts["train"].classes()
-    truth = {n: part.truth(classes) for n, part in parts.items()}
-    train, tested = Marked(seen.one_ND[rows["train"]], truth["train"]), seen.views_NWD[rows["test"]]
-    if name == "lrc":
-        val = Marked(seen.views_NWD[rows["val"]], truth["val"])
-        scores_NC, chosen = lrc_scores(train, val, tested, classes, steps=_steps(options.steps), seed=options.seed)
+def _several(parts: dict[str, _Seen], lrc: Callable[..., Any] | None, task: str, model: str) -> TaskResult:
+    """Result of clips with several labels each, by `lrc` or by logistic regressions."""
+    classes, tested = parts["train"].clips.classes(), parts["test"].views_NWD
+    truth = {name: part.clips.truth(classes) for name, part in parts.items()}
+    train = Marked(parts["train"].one_ND, truth["train"])
+    if lrc is not None:
+        val = Marked(parts["val"].views_NWD, truth["val"])
+        scores_NC, chosen = lrc(train, val, tested, classes, several=True)
     else:
         # One view is enough to choose a C; the steps of lrc are chosen by all views, as its scores are means of
         # probabilities.
-        val = Marked(seen.one_ND[rows["val"]], truth["val"])
+        val = Marked(parts["val"].one_ND, truth["val"])
         logits_NC, chosen = linear_scores(train, val, tested.reshape(-1, tested.shape[2]))
         scores_NC = (1 / (1 + np.exp(-logits_NC))).reshape(*tested.shape[:2], -1).mean(axis=1)
-    details = {"windows": options.windows, "crops": options.crops, "chosen": chosen}
-    found = result_of(scores_NC, parts["test"], classes, several=True, task=task, model=model)
-    return replace(found, details=details | found.details)
+    found = result_of(scores_NC, parts["test"].clips, classes, several=True, task=task, model=model)
+    return replace(found, details={"chosen": chosen} | found.details)
 
 
-def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, Any]) -> TaskResult:
+def _folded(seen: _Seen, of: Probe, task: str, model: str) -> TaskResult:
     """Result over official folds: metrics are means over folds, intervals are of all test clips together."""
     folds = official_folds(seen.clips.clips)
-    labels = [own[0] for own in seen.clips.labels]
-    found: FoldedProbe = probe_folds(seen.one_ND, labels, folds, probe=of, views=seen.views_NWD)
+    found: FoldedProbe = probe_folds(seen.one_ND, seen.labels, folds, probe=of, views=seen.views_NWD)
     # Each clip is tested once over all folds.
     tested = seen.clips.take(np.concatenate([fold.test for fold in folds]))
     each = list(found.folds.values())
@@ -244,7 +235,7 @@ def _folded(seen: _Seen, of: Probe, task: str, model: str, details: dict[str, An
         chance=each[0].chance,
         intervals=intervals(per_query, tested.groups),
         counts={"queries": len(tested), "classes": len(each[0].classes), "groups": len(set(tested.groups.tolist()))},
-        details=details | {"folds": shown, "deviation": found.deviation, "chosen": [one.chosen for one in each]},
+        details={"folds": shown, "deviation": found.deviation, "chosen": [one.chosen for one in each]},
         per_query=per_query,
         keys=tested.ids,
         groups=tested.groups,

@@ -87,7 +87,7 @@ def reconstruct(run: str | Path, clip: Sample, options: ReconstructOptions, *, d
     method, _, shown = load_method(run)
     if shown is None:
         raise SeehearError(f"{method.name} reads the latents of encoders: it cannot reconstruct pictures or sounds")
-    method, at = _masked_autoencoder(method), pick(device)
+    at = pick(device)
     return reconstruction(method.eval().to(at), _batch(clip, shown.raw, at), options)
 
 
@@ -248,11 +248,8 @@ def sound_of(level_SF: Float[Tensor, "s f"], mel: KaldiMel, *, rounds: int = 60,
         angle = now + _MOMENTUM * (now - before)
         angle, before = angle / angle.abs().clamp(min=_TINY), now
     sound_N = _signal(goal_SK * angle, mel)
-    # De-emphasis by division in the frequency domain; the padding lets the filter's circular response die away.
-    length = len(sound_N) + 1024
-    turns = torch.arange(length // 2 + 1, device=sound_N.device, dtype=torch.float64) * (2 * math.pi / length)
-    filtered = torch.fft.rfft(sound_N.double(), length) / (1 - EMPHASIS * torch.exp(-1j * turns))
-    return torch.fft.irfft(filtered, length)[: len(sound_N)].float()
+    plain_N = require("scipy.signal").lfilter([1.0], [1.0, -EMPHASIS], sound_N.double().cpu())
+    return torch.from_numpy(plain_N).to(sound_N)
 
 
 def _signal(spectrum_SK: Tensor, mel: KaldiMel) -> Tensor:

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.datasets import IMPORTERS, ImportOptions
-from seehear.datasets.base import Bad, DatasetItem, by_folder, by_stem, by_youtube_id
-from seehear.datasets.files import Files, with_header, without_header
-from seehear.datasets.media import MediaIndex
+from seehear.datasets.base import MediaIndex, by_folder, by_number, by_stem, by_youtube_id, new_row
+from seehear.datasets.files import Files, read_table
 from seehear.errors import SeehearError
+from seehear.library.manifest import ManifestRow
+from seehear.library.records import Reject
 from tests.datasets.sets import official, write
 
 ANNOTATIONS = Path(os.environ.get("SEEHEAR_DATA", "../shared/data")) / "annotations"
@@ -34,13 +35,14 @@ def test_every_usual_name_gives_the_id(id, start, y):
         f"_{start}.000_{start + 10}.000",
         f"_{1000 * start}_{1000 * start + 10_000}",
     ):
-        assert by_youtube_id(f"some/folder/{y}{id}{times}") == (id,)
+        assert by_youtube_id(f"some/folder/{y}{id}{times}") == id
 
 
 def test_keys():
-    assert by_stem("a/b.c/d.e") == ("d.e",)
-    assert by_folder("data/bed/x_nohash_0") == ("bed/x_nohash_0",)
-    assert by_youtube_id("short") == ()
+    assert by_stem("a/b.c/d.e") == "d.e"
+    assert by_folder("data/bed/x_nohash_0") == "bed/x_nohash_0"
+    assert by_number("a/COCO_train2014_000000000009") == by_number("b/000000000009") == "000000000009"
+    assert by_youtube_id("short") == ""
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,8 @@ def test_which_file_of_several(tmp_path, names, expected):
     """Video before sound, as AudioSet has it; then the part itself before the recording."""
     for name in names:
         write(tmp_path / name, "")
-    index = MediaIndex(tmp_path, ("video", "audio"), by_youtube_id)
-    item = DatasetItem(keys=("AAAAAAAAAAA",), split="test", id="x", start=30.0, end=40.0)
+    index = MediaIndex(tmp_path, IMPORTERS["audioset"])
+    item = new_row(source="AAAAAAAAAAA", split="test", id="x", start=30.0, end=40.0)
     found = index.locate(item)
     assert (found and (found.name, found.cut_out)) == expected
     index.close()
@@ -69,7 +71,7 @@ def test_which_file_of_several(tmp_path, names, expected):
 
 def test_names_are_found_however_they_are_composed(tmp_path):
     write(tmp_path / "cafe\u0301.wav", "")
-    index = MediaIndex(tmp_path, ("audio",), by_stem)
+    index = MediaIndex(tmp_path, IMPORTERS["clotho"])
     assert index.find("caf\u00e9") == ["cafe\u0301.wav"]
     assert list(index) == ["cafe\u0301.wav"]
     index.close()
@@ -84,23 +86,29 @@ FIELD = (
 )
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all examples: a new folder costs more than what is tested in it."""
+    return tmp_path_factory.mktemp("table")
+
+
 @given(rows=st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=8))
-def test_tables_are_read_as_they_were_written(tmp_path_factory, rows):
+def test_tables_are_read_as_they_were_written(folder, rows):
     rows = [row for row in rows if not row[0].startswith("#")]
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("a", "b", "c"), *rows])
-    path = tmp_path_factory.mktemp("table") / "t.csv"
+    path = folder / "t.csv"
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
-    assert [values for _, values in with_header(path, ("c", "a"))] == [
+    assert [values for _, values in read_table(path, ("c", "a"))] == [
         dict(zip("abc", row, strict=True)) for row in rows
     ]
 
 
 @given(data=st.binary(max_size=300))
-def test_no_bytes_break_a_table(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("bytes") / "t.csv"
+def test_no_bytes_break_a_table(folder, data):
+    path = folder / "t.csv"
     path.write_bytes(data)
-    for line, values in without_header(path, ("a", "b")):
+    for line, values in read_table(path, ("a", "b"), first=()):
         assert line >= 1
         assert isinstance(values, SeehearError) or set(values) == {"a", "b"}
 
@@ -109,7 +117,7 @@ def test_no_bytes_break_a_table(tmp_path_factory, data):
 def sets(tmp_path_factory):
     """A folder for annotations, and an index without media for each importer."""
     empty = tmp_path_factory.mktemp("empty")
-    indexes = {name: MediaIndex(empty, wanted.kinds, wanted.keys) for name, wanted in IMPORTERS.items()}
+    indexes = {name: MediaIndex(empty, wanted) for name, wanted in IMPORTERS.items()}
     yield tmp_path_factory.mktemp("sets"), indexes
     for index in indexes.values():
         index.close()
@@ -118,11 +126,11 @@ def sets(tmp_path_factory):
 def read_all(wanted, root, index):
     """Items, bad rows, or one error in one line that a user can mend; nothing else may come."""
     try:
-        items = list(wanted.read(Files(wanted, root, index), ImportOptions()))
+        items = list(wanted.read(Files(root, index, ImportOptions())))
     except SeehearError as error:
         items, said = [], str(error)
         assert said.count("\n") == 0
-    assert all(isinstance(item, DatasetItem | Bad) for item in items)
+    assert all(isinstance(item, ManifestRow | Reject) for item in items)
 
 
 @given(data=st.binary(max_size=200))
@@ -186,9 +194,9 @@ def test_no_json_breaks_an_importer(sets, content):
 )
 def test_the_heads_of_real_files_have_no_bad_row(name, rows, kept, tmp_path):
     wanted = IMPORTERS[name]
-    with closing(MediaIndex(tmp_path, wanted.kinds, wanted.keys)) as index:
-        files = Files(wanted, ANNOTATIONS.resolve(), index)
-        items = list(wanted.read(files, ImportOptions()))
-        everything = list(wanted.read(files, ImportOptions(fold=0)))
-    assert [item for item in items if isinstance(item, Bad)] == []
+    with closing(MediaIndex(tmp_path, wanted)) as index:
+        root = ANNOTATIONS.resolve()
+        items = list(wanted.read(Files(root, index, ImportOptions())))
+        everything = list(wanted.read(Files(root, index, ImportOptions(fold=0))))
+    assert [item for item in items if isinstance(item, Reject)] == []
     assert (len(everything), len(items)) == (rows, kept)

@@ -23,6 +23,12 @@ from seehear.errors import SeehearError
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all examples: a new folder costs more than what is tested in it."""
+    return tmp_path_factory.mktemp("pickles")
+
+
 def written(folder: Path, data: bytes) -> Path:
     path = folder / "x.pkl"
     path.write_bytes(data)
@@ -69,9 +75,9 @@ def test_arrays_of_objects_are_lists(tmp_path, protocol):
     st.sampled_from(PROTOCOLS),
     st.booleans(),
 )
-def test_any_array_comes_back(tmp_path_factory, array, protocol, turned):
+def test_any_array_comes_back(folder, array, protocol, turned):
     array = array.T if turned else array
-    path = written(tmp_path_factory.mktemp("x"), pickle.dumps([array], protocol=protocol))
+    path = written(folder, pickle.dumps([array], protocol=protocol))
     found = read_pickle(path)[0]
     assert found.dtype == array.dtype
     assert found.shape == array.shape
@@ -186,11 +192,11 @@ def test_numbers_are_never_taken_for_addresses(tmp_path):
 
 @settings(max_examples=150)
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 255))
-def test_broken_files_say_so(tmp_path_factory, noise, place, byte):
+def test_broken_files_say_so(folder, noise, place, byte):
     good = bytearray(pickle.dumps({"v": [np.arange(3.0), "text"]}, protocol=2))
     good[place % len(good)] = byte
     for data in (noise, bytes(good), bytes(good[:place])):
-        path = written(tmp_path_factory.mktemp("x"), data)
+        path = written(folder, data)
         with contextlib.suppress(SeehearError):
             read_pickle(path)
 

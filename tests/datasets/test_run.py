@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 
 from seehear.datasets import IMPORTERS, ImportOptions, import_dataset
+from seehear.datasets.base import MediaIndex
 from seehear.datasets.files import Files
-from seehear.datasets.media import MediaIndex
 from seehear.datasets.run import _Rows
 from seehear.errors import SeehearError
 from seehear.library.prepare import PrepareOptions, prepare
@@ -190,8 +190,8 @@ def test_a_table_of_many_rows_costs_little_memory(root, media, monkeypatch):
     put(media["sound"], root, "00000000005.wav", f"{rows - 1:011d}.wav")
     tracemalloc.start()
     wanted = IMPORTERS["audioset"]
-    index = MediaIndex(root, wanted.kinds, wanted.keys)
-    rows_read = _Rows(wanted, Files(wanted, root, index), index.locate, ImportOptions())
+    index = MediaIndex(root, wanted)
+    rows_read = _Rows(Files(root, index, ImportOptions(workers=0)))
     found = [row for row in rows_read if hasattr(row, "source")]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -232,7 +232,7 @@ def test_what_presets_show():
     assert (audio.samples, audio.rate) == (153_600, 24_000)
     video = preset("vatt.video").clips.of(RawConfig())
     assert video.video_seconds == pytest.approx(2.56)
-    assert all(make().preset == name for name, make in PRESETS.items())
+    assert all(preset(name).preset == name for name in PRESETS)
     with pytest.raises(SeehearError, match="unknown preset 'vatt\\.vidio'"):
         preset("vatt.vidio")
 

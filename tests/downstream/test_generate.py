@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -257,17 +258,52 @@ def test_a_pipeline_from_a_folder_paints(world, tmp_path, capsys):
     assert "is --condition the encoder it was trained with?" in err
 
 
-def test_what_the_condition_says_is_heard(world, tmp_path):
-    pipeline = pipelines.load_pipeline(str(kandinsky(tmp_path, 6)), "cpu")
+class Drawing:
+    """A pipeline that paints its noise, brighter by the condition; importing a real one takes seconds."""
+
+    device, dtype = "cpu", torch.float32
+
+    def __call__(self, image_embeds, generator, height, width, guidance_scale, num_inference_steps, output_type):
+        assert (output_type, guidance_scale, num_inference_steps) == ("np", 4.0, 2)
+        noise = torch.stack([torch.rand(height, width, 3, generator=g) for g in generator])
+        bright = image_embeds @ torch.ones(6)
+        return SimpleNamespace(images=(noise + bright[:, None, None, None]).numpy())
+
+
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_what_the_condition_says_is_heard(real, tmp_path):
+    pipeline = pipelines.load_pipeline(str(kandinsky(tmp_path, 6)), "cpu") if real else Drawing()
     options = {"steps": 2, "guidance": 4.0, "seed": 0, "size": 64}
     c_BD = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
     first = pipelines.paint(pipeline, c_BD, **options)
+    assert (first.shape, first.dtype) == ((2, 64, 64, 3), np.uint8)
     assert np.array_equal(first, pipelines.paint(pipeline, c_BD, **options))
     assert not np.array_equal(first[0], pipelines.paint(pipeline, -c_BD, **options)[0])
+    assert real or np.array_equal(first[:1], pipelines.paint(pipeline, c_BD[:1], **options))
     with pytest.raises(SeehearError, match="cannot paint vectors of 5 numbers"):
         pipelines.paint(pipeline, c_BD[:, :5], **options)
 
 
+def test_a_pipeline_without_embeddings_is_named(monkeypatch):
+    def load(name, **options):
+        assert options["use_safetensors"]
+        assert not options["trust_remote_code"]
+        if name == "none":
+            raise OSError("no such folder\nand more")
+        return SimpleNamespace(__call__=lambda prompt: None)
+
+    logging = SimpleNamespace(disable_progress_bar=lambda: None)
+    fake = SimpleNamespace(
+        utils=SimpleNamespace(logging=logging), DiffusionPipeline=SimpleNamespace(from_pretrained=load)
+    )
+    monkeypatch.setattr(pipelines, "require", lambda *_: fake)
+    with pytest.raises(SeehearError, match="SimpleNamespace, which takes no embeddings"):
+        pipelines.load_pipeline("words", "cpu")
+    with pytest.raises(SeehearError, match=r"no pipeline of diffusers at 'none': no such folder$"):
+        pipelines.load_pipeline("none", "cpu")
+
+
+@pytest.mark.slow
 def test_a_pipeline_that_takes_no_embeddings(tmp_path):
     diffusers = pytest.importorskip("diffusers")
     unet = diffusers.UNet2DModel(
@@ -286,7 +322,6 @@ def test_a_pipeline_that_takes_no_embeddings(tmp_path):
 
 
 def test_a_pipeline_that_wants_custom_code_is_refused_and_not_run(tmp_path):
-    pytest.importorskip("diffusers")
     folder, marker = tmp_path / "pipeline", tmp_path / "ran"
     folder.mkdir()
     (folder / "custom.py").write_text(f"open({str(marker)!r}, 'w').close()\n")

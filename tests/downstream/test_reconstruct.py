@@ -59,7 +59,7 @@ def memorised(steps, *, rows, lr, **options):
 @pytest.mark.parametrize(
     ("m", "standardise", "learning"),
     [
-        ("audio", True, {"steps": 150, "rows": 4, "lr": 3e-3}),
+        ("audio", True, {"steps": 100, "rows": 2, "lr": 3e-3}),
         pytest.param("audio", False, {"steps": 300, "rows": 4, "lr": 3e-3}, marks=pytest.mark.slow),
         pytest.param("video", True, {"steps": 400, "rows": 8, "lr": 1e-3}, marks=pytest.mark.slow),
     ],
@@ -152,6 +152,8 @@ def test_picture_and_sounds(make, tmp_path):
         assert not np.allclose(shots.lent[shots.hidden], shots.original[shots.hidden])
     assert ("steps from noise" in made.said) == (make is diffmavil)
     assert "mean and contrast of hidden patches are the original's" in made.said
+    if make is mavil:
+        return  # drawing takes a second, and is the same for all
     paths = save_reconstruction(made, tmp_path / "deep" / "clip.png")
     assert [p.name for p in paths] == ["clip.png", "clip.original.wav", "clip.restored.wav"]
     assert paths[0].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
