@@ -156,7 +156,8 @@ def _by_latents(
         return
     names = {clip.id for clip in test}, {clip.id for clip in train}
     for m in data.modalities:
-        yield from near_duplicates(f"near {m}", *(_rows(data, m, own) for own in names), threshold)
+        own, other = (_rows(data, m, some) for some in names)
+        yield from near_duplicates(f"near {m}", own, other, threshold)
 
 
 def _rows(data: LatentData, modality: str, names: set[str]) -> _Rows:
@@ -189,8 +190,8 @@ def _by_media(library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip
     # Sounds are compared by an index over time offsets: a copy may start elsewhere.
     index = SoundIndex([prints[i].sound for i in train_ids])
     for name in test_ids:
-        for place, differ in index.matches(prints[name].sound):
-            yield Leak("same sound", name, train_ids[place], 1 - differ)
+        for place, share in index.matches(prints[name].sound):
+            yield Leak("same sound", name, train_ids[place], 1 - share)
 
 
 def _read_print(window: _Window) -> _MediaPrint:
