@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -151,12 +151,12 @@ def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
     some = query.vectors
     if len(some) > _SAMPLE:
         some = some[rng.choice(len(some), _SAMPLE, replace=False)]
-    shape: dict[str, Any] = {"hubness": asdict(hubness(some, gallery.vectors))}
+    shape: dict[str, Any] = {"hubness": hubness(some, gallery.vectors)}
     one, other = query.one_each(), gallery.one_each()
     shared = np.intersect1d(one.owner, other.owner)
     if len(shared) > 1:
         x, y = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
-        shape["gap"] = asdict(modality_gap(x, y))
+        shape["gap"] = modality_gap(x, y)
     return shape
 
 

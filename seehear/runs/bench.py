@@ -21,7 +21,7 @@ from seehear.evaluation.classify import (
     prompted,
     svm_probe,
 )
-from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tuned_corrections
+from seehear.evaluation.corrections import corrected_retrieval, tuned_corrections, without_gap
 from seehear.evaluation.embedded import Classes, Embedded, device_of, embed_latents, within
 from seehear.evaluation.multilabel import Marked, linear_scores, truth_of, usable_classes
 from seehear.evaluation.results import TaskResult
@@ -168,7 +168,7 @@ def part(data: LatentData, vectors: Mapping[Modality, Embedded], split: str) -> 
 def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) -> Iterator[TaskResult]:
     """Results with corrections: a direction needs training queries and validation pairs."""
     train, val, test = (part(bench.data, vectors, split) for split in ("train", "val", bench.options.split))
-    yield from bench.results(f"{name} + gap removal", GapRemoval.fit(train)(test))
+    yield from bench.results(f"{name} + gap removal", without_gap(train, test))
     for query in test:
         for gallery in test:
             # Fitted on training queries, tuned on validation pairs: without either there is no correction.
@@ -178,9 +178,8 @@ def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) ->
             if not np.isin(test[query].owner, test[gallery].owner).any():
                 continue
             found = tuned_corrections(train[query], val[query], val[gallery], test[gallery])
-            for kind, correction in found.items():
+            for kind, (details, correction) in found.items():
                 result = corrected_retrieval(correction, test[query], test[gallery])
-                details = {k: v for k, v in vars(correction).items() if isinstance(v, int | float)}
                 clips = bench.clips(f"{name} + {kind}")
                 yield tasks.retrieval_result(f"{query}->{gallery}", result, test[query], clips, details=details)
 
