@@ -49,15 +49,14 @@ class ClipScores:
     """(C,) share of the clip's queries that find it first; ties share their rank."""
     ten: np.ndarray
     """(C,) the same among the first ten."""
+    rank: np.ndarray
+    """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
     gallery: int
     """Number of clips searched."""
-    rank: np.ndarray | None = None
-    """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
 
     def take(self, at: np.ndarray) -> ClipScores:
         """Scores of the clips at these positions."""
-        rank = None if self.rank is None else self.rank[at]
-        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.gallery, rank)
+        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.rank[at], self.gallery)
 
 
 def clip_scores(
@@ -70,10 +69,9 @@ def clip_scores(
     for query, gallery, q, g in _directions(spaces, embedded, pairs):
         result = retrieval(q.vectors, g.vectors, q.owner, g.owner)
         clips, at = np.unique(q.owner[result.rows], return_inverse=True)
-        first, ten, rank = (
-            np.bincount(at, weights=result.per_query[k]) / np.bincount(at) for k in ("R@1", "R@10", "rank")
-        )
-        found[f"{query}->{gallery}"] = ClipScores(clips, first, ten, len(np.unique(g.owner)), rank)
+        names = ("R@1", "R@10", "rank")
+        first, ten, rank = (np.bincount(at, weights=result.per_query[k]) / np.bincount(at) for k in names)
+        found[f"{query}->{gallery}"] = ClipScores(clips, first, ten, rank, len(np.unique(g.owner)))
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from seehear.errors import SeehearError
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison, compare
 from seehear.evaluation.embedded import Embedded, embed_latents
-from seehear.evaluation.verdict import percent
+from seehear.evaluation.results import percent
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.records import digest
 from seehear.methods.base import Method
@@ -21,6 +21,7 @@ from seehear.runs.closed_forms import vectors_only
 from seehear.runs.config import LatentInputs, presets
 from seehear.runs.scores import ClipScores, clip_scores, flat_scores
 from seehear.space.frozen import Towers, frozen_method, frozen_towers
+from seehear.types import Modality
 
 if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
@@ -220,12 +221,12 @@ def examples(
     # Clips of directions that could not be asked before.
     new: list[_RankChange] = []
     for direction, own in after.items():
-        if own.rank is None or direction.endswith("->text"):
+        if direction.endswith("->text"):
             # A clip has several texts: such a rank is not one among clips.
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)
-        if other is None or other.rank is None:
+        if other is None:
             new += [_RankChange(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
             continue
         _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
@@ -246,21 +247,20 @@ def examples(
 
 def frozen_spaces(library: LibraryTables) -> dict[str, Towers]:
     """Towers by name of the joint encoders whose latents the library has in two modalities or more."""
+    spaces = frozen_towers(library.encoders())
+    return {name: towers for name, towers in spaces.items() if len(encoders_of_towers(library, towers)) > 1}
+
+
+def encoders_of_towers(library: LibraryTables, towers: Towers) -> dict[Modality, list[str]]:
+    """Encoders of the towers that the library has latents of; the others are there for queries alone."""
     known = library.encoders()
-    return {
-        name: towers
-        for name, towers in frozen_towers(known).items()
-        if sum(infos[0]["name"] in known for infos in towers.values()) > 1
-    }
+    return {m: [infos[0]["name"]] for m, infos in towers.items() if infos[0]["name"] in known}
 
 
 def frozen_scores(library: LibraryTables, towers: Towers, ids: np.ndarray) -> Directions:
     """A frozen space on the validation clips of these ids."""
-    # A tower may be there for queries alone.
-    known = library.encoders()
-    encoders = {m: [infos[0]["name"]] for m, infos in towers.items() if infos[0]["name"] in known}
     try:
-        data = load_latents(library, encoders=encoders, where="split = 'val'")
+        data = load_latents(library, encoders=encoders_of_towers(library, towers), where="split = 'val'")
     except SeehearError:
         # No validation clip has two of its modalities: there is nothing to compare.
         return {}

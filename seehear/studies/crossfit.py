@@ -4,7 +4,6 @@ held out once, so the map never saw the clips that it judges."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -25,18 +24,11 @@ _COMPONENTS = 256
 _MOST = 5_000
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """One fold, embedded by a map fitted on the others."""
-
-    rows: np.ndarray
-    """(F,) row numbers of the fold."""
-    x: Float[np.ndarray, "f e"]
-    y: Float[np.ndarray, "f e"]
-
-
-def cross_fitted(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Iterator[_HeldOut]:
-    """Yields each held-out fold. Whole groups are held out; at least three are needed: to fit, to choose, to judge."""
+def cross_fitted(
+    x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, seed: int = 0
+) -> Iterator[tuple[np.ndarray, Float[np.ndarray, "f e"], Float[np.ndarray, "f e"]]]:
+    """Yields (row numbers, x, y) of each fold, embedded by a map fitted on the others. Whole groups are held out; at
+    least three are needed: to fit, to choose, to judge."""
     fold_N = folds_of(groups, folds=_FOLDS, seed=seed)
     # Principal components of all rows use no pairing, so held-out rows may take part. Trailing ones cost more than they
     # contribute.
@@ -50,7 +42,7 @@ def cross_fitted(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray, *, seed
         held_out = tuning.TuningFold(fitted, _both(x_ND, y_NE, validation))
         maps = tuning.tuned(fitted, [held_out], shrinkages=_SHRINKAGES, ranks=(_RANK,))
         z = maps.embed(_both(x_ND, y_NE, rows))
-        yield _HeldOut(rows, z["x"].numpy(), z["y"].numpy())
+        yield rows, z["x"].numpy(), z["y"].numpy()
 
 
 def _leading(x_ND: np.ndarray) -> Float[np.ndarray, "n e"]:
@@ -78,11 +70,11 @@ def folds_of(groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
 def held_out_retrieval(x_ND: np.ndarray, y_NE: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """R@1, R@10 and MRR within each held-out fold, both directions, mean over all queries."""
     sums: dict[str, float] = {}
-    for part in cross_fitted(x_ND, y_NE, groups):
-        for query, gallery in ((part.x, part.y), (part.y, part.x)):
-            metrics = retrieval(query, gallery, part.rows, part.rows).metrics
+    for rows, *both in cross_fitted(x_ND, y_NE, groups):
+        for query, gallery in (both, both[::-1]):
+            metrics = retrieval(query, gallery, rows, rows).metrics
             for name in ("R@1", "R@10", "MRR"):
-                sums[name] = sums.get(name, 0.0) + metrics[name] * len(part.rows)
+                sums[name] = sums.get(name, 0.0) + metrics[name] * len(rows)
     return {name: total / (2 * len(x_ND)) for name, total in sums.items()}
 
 
@@ -95,10 +87,10 @@ def agreement(data: LatentData, *, seed: int = 0) -> Float[np.ndarray, " n"]:
         rows = np.flatnonzero((data.has(p) & data.has(q)).numpy())
         if len(rows):
             x, y, groups = data.one_each(p)[rows], data.one_each(q)[rows], data.groups.numpy()[rows]
-            for part in cross_fitted(x, y, groups, seed=seed):
+            for fold, x_FE, y_FE in cross_fitted(x, y, groups, seed=seed):
                 # Some clips are near to everything: that is popularity, not agreement.
-                usual = (part.x @ part.y.mean(axis=0) + part.y @ part.x.mean(axis=0)) / 2
-                own_N[rows[part.rows]] = np.vecdot(part.x, part.y) - usual
+                usual = (x_FE @ y_FE.mean(axis=0) + y_FE @ x_FE.mean(axis=0)) / 2
+                own_N[rows[fold]] = np.vecdot(x_FE, y_FE) - usual
     known = np.isfinite(scores)
     # nanmean warns about clips without any pair.
     total = np.where(known, scores, 0.0).sum(axis=0)

@@ -99,6 +99,20 @@ def check_leakage(
         raise SeehearError(
             f"{library.uri} has {len(test)} clips of {split} and {len(train)} to train on: nothing to compare"
         )
+    best: dict[tuple[str, str], Leak] = {}
+    for leak in chain(
+        _by_values(library, test, train),
+        _by_latents(library, test, train, threshold) if latents else (),
+        _by_media(library, test, train, workers) if media else (),
+    ):
+        # One of a kind for a clip, its nearest: a film of many frames would be listed many times.
+        key = leak.kind, leak.test
+        if key not in best or leak.score > best[key].score:
+            best[key] = leak
+    return LeakageReport(split, len(test), tuple(best.values()))
+
+
+def _by_values(library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip]) -> Iterator[Leak]:
     sources = library.sources()
 
     def contents(clip: Clip) -> list[str]:
@@ -112,20 +126,8 @@ def check_leakage(
         # Case and spaces do not make a text another one.
         "text": lambda clip: [" ".join(t.text.lower().split()) for t in clip.texts],
     }
-    leaks = chain.from_iterable(
-        equal_values(kind, {c.id: key(c) for c in test}, {c.id: key(c) for c in train}) for kind, key in keys.items()
-    )
-    if latents:
-        leaks = chain(leaks, _by_latents(library, test, train, threshold))
-    if media:
-        leaks = chain(leaks, _by_media(library, test, train, workers))
-    best: dict[tuple[str, str], Leak] = {}
-    for leak in leaks:
-        # One of a kind for a clip, its nearest: a film of many frames would be listed many times.
-        key_of = leak.kind, leak.test
-        if key_of not in best or leak.score > best[key_of].score:
-            best[key_of] = leak
-    return LeakageReport(split, len(test), tuple(best.values()))
+    for kind, key in keys.items():
+        yield from equal_values(kind, {c.id: key(c) for c in test}, {c.id: key(c) for c in train})
 
 
 class _Window(NamedTuple):

@@ -16,7 +16,6 @@ from seehear.evaluation.bootstrap import seeded_interval
 from seehear.methods.mcn_config import MCNConfig
 from seehear.runs.config import LatentsConfig, Run, recipe
 from seehear.studies.grid import Result, cell_key
-from seehear.studies.modality_measures import Answered
 from seehear.studies.table import SeedEstimate, Study, Table, dots, save_figure, tabulate
 from seehear.types import MODALITIES, Modality
 
@@ -30,6 +29,16 @@ _NOTES = (
 # Clips among which the first 10 say little.
 _FEW = 20
 _INTERVAL = "95 % interval over recordings and seeds; of clusters the t interval over seeds"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Score of each query, or of each clip that a probe classified."""
+
+    scores: np.ndarray
+    """(Q,) float64."""
+    clips: np.ndarray
+    """(Q,) int64 numbers of their clips."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seehear.encoders.registry import pick_device
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.embedded import Embedder, embed_latents
 from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData, load_latents
@@ -35,10 +35,23 @@ MODELS: dict[str, str] = {
 MEASURES = ("R@1", "R@10", "MRR")
 
 
-def check_model(model: str) -> None:
-    """Raises `SeehearError` for a model that no study trains."""
-    if model not in MODELS:
-        raise unknown("model", model, MODELS)
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Options of every study that trains on latents."""
+
+    encoders: tuple[str, ...] = ()
+    """Names of encoders; all that the library has latents of when not given."""
+    model: str = "linear"
+    """Model to train: closed, linear or base."""
+    seeds: int = 3
+    """Number of runs of each setting, each with its own seed."""
+    redo: bool = False
+    """Measure again what the folder holds of other data or options."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "seeds")
+        if self.model not in MODELS:
+            raise unknown("model", self.model, MODELS)
 
 
 def check_held_out(data: LatentData) -> None:
@@ -63,7 +76,6 @@ def measured(data: LatentData, model: str, *, seed: int, folder: Path) -> dict[s
 
 
 def trained(data: LatentData, model: str, *, seed: int, folder: Path) -> Embedder:
-    check_model(model)
     run = fusemix.base()
     # No seed: the closed form is the same in every run.
     if model == "closed":

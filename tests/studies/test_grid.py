@@ -71,9 +71,12 @@ def test_a_cell_that_fails_is_set_aside_counted_and_tried_again(tmp_path, capsys
     assert not list((tmp_path / "failed").iterdir())
 
 
-def test_a_bug_in_a_cell_is_no_failed_cell(tmp_path):
+def test_a_bug_in_a_cell_is_no_failed_cell_and_loses_that_cell_only(tmp_path):
     with pytest.raises(ZeroDivisionError):
-        run_grid(tmp_path, CELLS, lambda cell: {"x": 1 / cell["seed"]}, about={})
+        run_grid(tmp_path, CELLS, lambda cell: {"x": 1 / (cell["pairs"] - 20)}, about={})
+    rest = Counting()
+    assert not any(r.error for r in run_grid(tmp_path, CELLS, rest, about={}))
+    assert rest.asked == [(20, 0), (20, 1)]
 
 
 def test_a_broken_cell_is_measured_again(tmp_path, capsys):
@@ -138,6 +141,7 @@ def squares(folder: Path, die: bool) -> list[float]:
     return [r.values["x"] for r in run_grid(folder, [{"n": n} for n in range(5)], run, about={})]
 
 
+@pytest.mark.slow  # starts a process; an exception in the middle of a cell is above
 def test_kill_minus_9_in_the_middle_of_a_cell_loses_that_cell_only(tmp_path, capsys):
     killed = Command(partial(squares, tmp_path, True)).ended()
     assert (killed.status, killed.out.split()) == (-signal.SIGKILL, ["0", "1"])
