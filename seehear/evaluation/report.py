@@ -175,7 +175,7 @@ def provenance(command: str = "") -> dict[str, Any]:
 
 def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskResult:
     def number(value: float | None) -> float:
-        return float("nan") if value is None else value
+        return math.nan if value is None else value
 
     prefix = f"{plain['model_name']}{_SEPARATOR}{plain['task_name']}{_SEPARATOR}"
     # A separator that no name contains: a model may be called 'fusemix + NNN'.
@@ -190,10 +190,8 @@ def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskRes
         intervals={n: (number(low), number(high)) for n, (low, high) in plain["intervals"].items()},
         counts=plain["counts"],
         details=plain["details"],
-        keys=own.pop("keys", empty),
-        groups=own.pop("groups", empty),
-        truth=own.pop("truth", empty),
-        said=own.pop("said", empty),
+        # The rest are measures of the queries.
+        **{name: own.pop(name, empty) for name in ("keys", "groups", "truth", "said")},
         per_query=own,
     )
 

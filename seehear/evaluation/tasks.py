@@ -19,6 +19,8 @@ from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.types import Modality
 
 Embeddings = Mapping[Modality, Embedded]
+Details = Mapping[str, Any] | None
+"""More of a result, as plain values."""
 # Largest number of queries that hubness is measured on.
 _SAMPLE = 10_000
 # Items times classes up to which multi-label measures get intervals, from so many draws: each draw measures anew.
@@ -106,7 +108,7 @@ def mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
 
 
 def retrieve(
-    task: str, query: Embedded, gallery: Embedded, clips: ScoredClips, *, details: Mapping[str, Any] | None = None
+    task: str, query: Embedded, gallery: Embedded, clips: ScoredClips, *, details: Details = None
 ) -> Iterator[TaskResult]:
     """Retrieval result; none when no clip has both sides."""
     if len(np.intersect1d(query.owner, gallery.owner)):
@@ -115,12 +117,7 @@ def retrieve(
 
 
 def retrieval_result(
-    task: str,
-    found: RetrievalResult,
-    query: Embedded,
-    clips: ScoredClips,
-    *,
-    details: Mapping[str, Any] | None = None,
+    task: str, found: RetrievalResult, query: Embedded, clips: ScoredClips, *, details: Details = None
 ) -> TaskResult:
     """Result of a retrieval with bootstrap intervals."""
     groups = clips.groups[query.owner[found.rows]]
@@ -214,7 +211,7 @@ def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Ite
 
 
 def classification_result(
-    task: str, found: Classification, items: ScoredClips, *, details: Mapping[str, Any] | None = None
+    task: str, found: Classification, items: ScoredClips, *, details: Details = None
 ) -> TaskResult:
     """Result of a classification with bootstrap intervals. `items`: a row for each classified item."""
     groups = items.groups
@@ -243,7 +240,7 @@ def multilabel_result(
     names: Sequence[str],
     items: ScoredClips,
     *,
-    details: Mapping[str, Any] | None = None,
+    details: Details = None,
 ) -> TaskResult:
     """Result of (N, C) scores with several labels an item; without intervals where they would take too long. `items`: a
     row for each."""

@@ -2,7 +2,7 @@
 
     mutual k-NN   share of the neighbours of a clip that both encoders have in common      (`evaluation/geometry.py`)
     CKA           similarity of the whole geometry, up to a rotation
-    CCA MRR       retrieval by a linear map, recordings held out; ranks the pairs          (`crossfit.py`)
+    CCA MRR       retrieval by a linear map, recordings held out; ranks the pairs           (`trained.py`)
 
 `check` trains each pair and reports how well each number predicted the outcome: the rank correlation with validation,
 which would choose the pair, and with the test split.
@@ -26,10 +26,17 @@ from seehear.inputs.latents import LatentData
 from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.studies import table as figure
-from seehear.studies.crossfit import held_out_retrieval
 from seehear.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.studies.table import Study, Table, TableRow, estimate, tabulate
-from seehear.studies.trained import StudyOptions, about_data, check_held_out, latents_of, measured, only
+from seehear.studies.trained import (
+    StudyOptions,
+    about_data,
+    check_held_out,
+    held_out_retrieval,
+    latents_of,
+    measured,
+    only,
+)
 
 PREDICTORS = ("CCA MRR", "mutual k-NN", "CKA")
 

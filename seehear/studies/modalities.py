@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -33,6 +32,7 @@ from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.runs.evaluate import data_revision, same_encoders
+from seehear.runs.scores import directions
 from seehear.studies.grid import Cell, cell_key, run_grid
 from seehear.studies.modality_report import (
     Answered,
@@ -269,11 +269,9 @@ def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, see
 
 def _retrieved(found: _RowMeasures, vectors: Vectors, clips: np.ndarray) -> None:
     """Adds every direction, in the smallest space that holds both, and text against video and audio together."""
-    modalities = list(dict.fromkeys(m for own in vectors.values() for m in own))
-    for query, gallery in permutations(modalities, 2):
-        if space := smallest_space(vectors, query, gallery):
-            _scores(found, f"{query}->{gallery}", vectors[space][query], vectors[space][gallery], clips)
-    if {"video", "audio", "text"} <= set(modalities):
+    for query, gallery, q, g in directions(vectors, vectors):
+        _scores(found, f"{query}->{gallery}", q, g, clips)
+    if {"video", "audio", "text"} <= {m for own in vectors.values() for m in own}:
         _scores(found, _FUSED, *_fused(vectors), clips)
 
 

@@ -1,7 +1,7 @@
 """Selection of training clips, and a study that compares the ways to select.
 
     kdpp      greedy k-DPP on the latents of one modality, as FuseMix's authors select pairs
-    quality   clips whose modalities agree best under cross-fitted maps (`crossfit.agreement`)
+    quality   clips whose modalities agree best under cross-fitted maps (`trained.agreement`)
     random    a fixed random draw
 
 The study trains on every selection at every size and measures on held-out clips: FuseMix's study of quantity, quality
@@ -24,12 +24,12 @@ from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.progress import progress, say
 from seehear.studies import table as figure
-from seehear.studies.crossfit import agreement
 from seehear.studies.grid import Cell, Result, Value, run_grid
 from seehear.studies.table import Study, Table, tabulate
 from seehear.studies.trained import (
     StudyOptions,
     about_data,
+    agreement,
     check_held_out,
     latents_of,
     measured,

@@ -9,8 +9,8 @@ import pytest
 
 from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
-from seehear.studies.crossfit import agreement, cross_fitted, folds_of, held_out_retrieval
 from seehear.studies.encoders import EncoderStudyOptions, encoder_pairs
+from seehear.studies.trained import agreement, cross_fitted, folds_of, held_out_retrieval
 from tests.studies import worlds
 
 
