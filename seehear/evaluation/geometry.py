@@ -104,9 +104,8 @@ def agreement(labels: Sequence[str], clusters: Int[np.ndarray, " n"]) -> dict[st
     clusters."""
     if len(labels) != len(clusters):
         raise ValueError(f"a cluster a label: got {len(labels)} labels and {len(clusters)} clusters")
-    nmi = require("sklearn.metrics").normalized_mutual_info_score(list(labels), clusters)
-    _, label = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    _, cluster = np.unique(clusters, return_inverse=True)
-    counts = np.zeros((cluster.max() + 1, label.max() + 1), np.int64)
-    np.add.at(counts, (cluster, label), 1)
-    return {"NMI": float(nmi), "purity": float(counts.max(axis=1).sum() / len(labels))}
+    metrics = require("sklearn.metrics.cluster")
+    nmi = metrics.normalized_mutual_info_score(list(labels), clusters)
+    # A row a label, a column a cluster.
+    counts = metrics.contingency_matrix(list(labels), clusters)
+    return {"NMI": float(nmi), "purity": float(counts.max(axis=0).sum() / len(labels))}

@@ -49,13 +49,13 @@ def all_results(embeddings: Embeddings, clips: ScoredClips, classes: Sequence[Cl
     """Results of all tasks that the embeddings allow: every ordered pair of modalities, fused queries, mixed galleries,
     correspondence, and classes by name where the clips have labels. Row i of `clips` is clip i, the owner in
     `embeddings`."""
-    results = [*pairs(embeddings, clips), *fused(embeddings, clips), *mixed(embeddings, clips)]
-    results += correspond(embeddings, clips)
+    results = [*_pairs(embeddings, clips), *fused(embeddings, clips), *_mixed(embeddings, clips)]
+    results += _correspond(embeddings, clips)
     named = classes if clips.labels is not None else ()
-    return results + [result for one in named for result in by_name(embeddings, one, clips)]
+    return results + [result for one in named for result in _by_name(embeddings, one, clips)]
 
 
-def pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
+def _pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Retrieval for every ordered pair of modalities; details hold their gap and the hubness of the gallery."""
     for query in embeddings:
         for gallery in embeddings:
@@ -97,7 +97,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) 
                 yield from retrieve(f"{'+'.join(pair)}->{gallery}", query, embeddings[gallery], clips, details=details)
 
 
-def mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
+def _mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Retrieval by one modality in a gallery of all others, which a gap between modalities harms."""
     for query in embeddings:
         others = [m for m in embeddings if m != query]
@@ -157,7 +157,7 @@ def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
     return shape
 
 
-def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
+def _correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Correspondence of every pair of modalities, in the direction of the first: the other one is nearly the same."""
     for p, q in combinations(embeddings, 2):
         query, gallery = embeddings[p], embeddings[q]
@@ -185,7 +185,7 @@ def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResul
         )
 
 
-def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Iterator[TaskResult]:
+def _by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Iterator[TaskResult]:
     """Classification by class names: of clips with one label, and multi-label where some clips have several."""
     known = set(classes.names)
     labels = [[label for label in own if label in known] for own in clips.labels or ()]

@@ -60,7 +60,7 @@ def evaluate_run(
         about["verdict"] = verdict["words"]
         about |= {} if verdict.get("kept") in (None, TRAINING) else {"kept": verdict["kept"]}
     # Beside the run: a number without what needs no training says little.
-    baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
+    baselines = [*_frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
     results = [*model_results(bench), *baselines]
     if not results:
         counts = ", ".join(f"{s} {n:,}" for s, n in about["clips"].items())
@@ -75,7 +75,7 @@ def evaluate_run(
     return report
 
 
-def frozen_results(library: LibraryTables, bench: Bench) -> Iterator[TaskResult]:
+def _frozen_results(library: LibraryTables, bench: Bench) -> Iterator[TaskResult]:
     """Results of the library's joint encoders without training, on the clips of `bench`; encoders of `bench` itself are
     among its closed forms."""
     from seehear.space import SharedSpace

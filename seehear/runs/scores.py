@@ -75,11 +75,11 @@ def clip_scores(
     return found
 
 
-def flat_scores(scores: Mapping[str, ClipScores]) -> tuple[np.ndarray, np.ndarray]:
+def flat_scores(scores: Collection[ClipScores]) -> tuple[np.ndarray, np.ndarray]:
     """((V,) mean of found first and among the first ten, (V,) clip numbers) of all directions one after the other,
     weighted so that their mean is that over directions."""
-    clips = np.concatenate([s.clips for s in scores.values()])
-    values = [(s.first + s.ten) / 2 * (len(clips) / len(scores) / len(s.clips)) for s in scores.values()]
+    clips = np.concatenate([s.clips for s in scores])
+    values = [(s.first + s.ten) / 2 * (len(clips) / len(scores) / len(s.clips)) for s in scores]
     return np.concatenate(values), clips
 
 
@@ -150,8 +150,8 @@ def _best(
     if len(train) < 2:
         return None
     candidates = list(_candidates(training_moments(train)))
-    before, clips = flat_scores(clip_scores({"joint": tuple(judged)}, {"joint": judged}, pairs))
-    scores_KC = np.stack([flat_scores(_scores(c, judged, pairs))[0] for c in candidates])
+    before, clips = flat_scores(clip_scores({"joint": tuple(judged)}, {"joint": judged}, pairs).values())
+    scores_KC = np.stack([flat_scores(_scores(c, judged, pairs).values())[0] for c in candidates])
     recordings = groups[clips]
     fold_C = fold_of(recordings)
     pooled_C = np.empty(len(clips))

@@ -63,7 +63,7 @@ class SelectOptions:
 
 
 @dataclass(frozen=True)
-class Selection:
+class _Selection:
     ids: list[str]
     """Clips in order of choice: the first half is the selection of half as many."""
     said: str
@@ -75,13 +75,13 @@ class Selection:
         return "\n".join(self.ids)
 
 
-def select(library: LibraryTables, clips: int, options: SelectOptions | None = None) -> Selection:
+def select(library: LibraryTables, clips: int, options: SelectOptions | None = None) -> _Selection:
     """Selection among the training clips with two modalities; held-out clips are not read."""
     options = options or SelectOptions()
     data = latents_of(library, options.encoders)
     rows = choose(data, training_rows(data), clips, options)
     said = f"{len(rows):,} of {len(training_rows(data)):,} training clips by {options.by}"
-    return Selection([str(name) for name in data.ids[rows]], said)
+    return _Selection([str(name) for name in data.ids[rows]], said)
 
 
 def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -> np.ndarray:
@@ -135,7 +135,7 @@ def mark(library: LibraryTables, ids: Sequence[str], column: str) -> str:
     return f"split <> 'train' OR contains(meta, '{text}')"
 
 
-def write_ids(path: Path, selection: Selection) -> None:
+def write_ids(path: Path, selection: _Selection) -> None:
     """Writes one id per line, in order of choice."""
     write_text(path, "\n".join(selection.ids) + "\n")
 
