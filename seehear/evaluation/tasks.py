@@ -31,7 +31,7 @@ _SHARES = tuple(i / 10 for i in range(11))
 
 @dataclass(frozen=True)
 class ScoredClips:
-    """Clips of the embeddings by row, and the model that made the embeddings."""
+    """Clips of the embeddings by row, or the queries of a task, and the model that made the embeddings."""
 
     ids: np.ndarray
     groups: np.ndarray
@@ -43,6 +43,22 @@ class ScoredClips:
     def take(self, rows: np.ndarray) -> ScoredClips:
         """The clips of these rows, which may repeat, without their labels."""
         return ScoredClips(self.ids[rows], self.groups[rows], None, self.model, self.seed)
+
+    def queries(self, owner: np.ndarray, rows: np.ndarray) -> ScoredClips:
+        """Queries of these rows of the vectors of the clips `owner`, ascending; the id of a clip's second vector and of
+        all that follow ends in its number."""
+        # Owners ascend: the difference to the first row of the clip.
+        within = np.arange(len(owner)) - np.searchsorted(owner, owner)
+        names = [f"{i}|{n}" if n else i for i, n in zip(self.ids[owner].tolist(), within.tolist(), strict=True)]
+        return replace(self.take(owner), ids=np.array(names, dtype=str)).take(rows)
+
+    def result(self, kind: str, task: str, found: Any, counts: dict[str, int], **rest: Any) -> TaskResult:
+        """Result on these queries. `found` has metrics and chance."""
+        counts = {"queries": len(self.ids), **counts, "groups": len(set(self.groups.tolist()))}
+        rest |= {"metrics": found.metrics, "chance": found.chance, "counts": counts}
+        # Names of queries are for comparisons query by query.
+        rest |= {"keys": self.ids, "groups": self.groups} if "per_query" in rest else {}
+        return TaskResult(task=task, kind=kind, model=self.model, **rest)
 
 
 def all_results(embeddings: Embeddings, clips: ScoredClips, classes: Sequence[Classes] = ()) -> list[TaskResult]:
@@ -120,25 +136,13 @@ def retrieval_result(
     task: str, found: RetrievalResult, query: Embedded, clips: ScoredClips, *, details: Details = None
 ) -> TaskResult:
     """Result of a retrieval with bootstrap intervals."""
-    groups = clips.groups[query.owner[found.rows]]
-    bounds = intervals(found.per_query, groups, seed=clips.seed)
+    items = clips.queries(query.owner, found.rows)
+    bounds = intervals(found.per_query, items.groups, seed=items.seed)
     # Means over queries are named by what they are the mean of.
     bounds |= {"mAP": bounds.pop("AP"), "mean_rank": bounds.pop("rank")}
-    bounds["median_rank"] = median_interval(found.ranks, groups, seed=clips.seed)
-    counts = {"queries": found.queries, "gallery": found.gallery, "groups": len(set(groups.tolist()))}
-    return TaskResult(
-        task=task,
-        kind="retrieval",
-        model=clips.model,
-        metrics=found.metrics,
-        chance=found.chance,
-        intervals=bounds,
-        counts=counts | {"skipped": found.skipped},
-        details=dict(details or {}),
-        per_query=found.per_query,
-        keys=_keys(clips.ids, query.owner)[found.rows],
-        groups=groups,
-    )
+    bounds["median_rank"] = median_interval(found.ranks, items.groups, seed=items.seed)
+    counts, details = {"gallery": found.gallery, "skipped": found.skipped}, dict(details or {})
+    return items.result("retrieval", task, found, counts, intervals=bounds, details=details, per_query=found.per_query)
 
 
 def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
@@ -164,25 +168,15 @@ def _correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResu
         if not np.isin(query.owner, gallery.owner).any() or len(set(clips.groups[gallery.owner].tolist())) < 2:
             continue
         found = correspondence(query, gallery, clips.groups)
-        groups = clips.groups[query.owner[found.rows]]
+        items = clips.queries(query.owner, found.rows)
         bounds: dict[str, tuple[float, float]] = {}
         for name, values in found.per_query.items():
             finite = np.isfinite(values)
             if finite.any():
-                bounds |= intervals({name: values[finite]}, groups[finite], seed=clips.seed)
-        yield TaskResult(
-            task=f"{p}~{q}",
-            kind="correspondence",
-            model=clips.model,
-            metrics=found.metrics,
-            chance={"AUC": 0.5, "AUC within": 0.5, "d'": 0.0},
-            intervals=bounds,
-            counts={"queries": len(found.rows), "gallery": len(gallery.owner), "groups": len(set(groups.tolist()))},
-            # Not 'AUC within': it is NaN for many queries, which no paired comparison can use.
-            per_query={"AUC": found.per_query["AUC"]},
-            keys=_keys(clips.ids, query.owner)[found.rows],
-            groups=groups,
-        )
+                bounds |= intervals({name: values[finite]}, items.groups[finite], seed=items.seed)
+        # Not 'AUC within': it is NaN for many queries, which no paired comparison can use.
+        kept, counts = {"AUC": found.per_query["AUC"]}, {"gallery": len(gallery.owner)}
+        yield items.result("correspondence", f"{p}~{q}", found, counts, intervals=bounds, per_query=kept)
 
 
 def _by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Iterator[TaskResult]:
@@ -196,17 +190,15 @@ def _by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> It
         name = "" if classes.prompts == "plain" else f" ({classes.prompts} prompts)"
         one = np.flatnonzero(count[part.owner] == 1)
         if len(one):
-            owner, keys = part.owner[one], _keys(clips.ids, part.owner)[one]
-            found = zero_shot(part.vectors[one], classes.vectors, [labels[c][0] for c in owner], classes.names)
-            items, details = replace(clips.take(owner), ids=keys), {"prompts": classes.prompts}
+            truth = [labels[c][0] for c in part.owner[one]]
+            found = zero_shot(part.vectors[one], classes.vectors, truth, classes.names)
+            items, details = clips.queries(part.owner, one), {"prompts": classes.prompts}
             yield classification_result(f"{m}->class{name}", found, items, details=details)
         if (count[part.owner] > 1).any():
             some = np.flatnonzero(count[part.owner] > 0)
-            owner = part.owner[some]
-            truth_NC = truth_of([labels[c] for c in owner], classes.names)
+            truth_NC = truth_of([labels[c] for c in part.owner[some]], classes.names)
             if len(usable_classes(truth_NC)):
-                scores_NC = part.vectors[some] @ classes.vectors.T
-                items = clips.take(owner)
+                scores_NC, items = part.vectors[some] @ classes.vectors.T, clips.queries(part.owner, some)
                 yield multilabel_result(f"{m}->labels{name}", scores_NC, truth_NC, classes.names, items)
 
 
@@ -214,20 +206,14 @@ def classification_result(
     task: str, found: Classification, items: ScoredClips, *, details: Details = None
 ) -> TaskResult:
     """Result of a classification with bootstrap intervals. `items`: a row for each classified item."""
-    groups = items.groups
-    counts = {"queries": len(groups), "classes": len(found.classes), "groups": len(set(groups.tolist()))}
-    return TaskResult(
-        task=task,
-        kind="classification",
-        model=items.model,
-        metrics=found.metrics,
-        chance=found.chance,
-        intervals=intervals(found.per_query, groups, seed=items.seed),
-        counts=counts,
+    return items.result(
+        "classification",
+        task,
+        found,
+        {"classes": len(found.classes)},
+        intervals=intervals(found.per_query, items.groups, seed=items.seed),
         details={**(details or {}), "chosen": found.chosen, "mistakes": found.mistakes()},
         per_query=found.per_query,
-        keys=items.ids,
-        groups=groups,
         truth=found.truth,
         said=found.said,
     )
@@ -244,7 +230,7 @@ def multilabel_result(
 ) -> TaskResult:
     """Result of (N, C) scores with several labels an item; without intervals where they would take too long. `items`: a
     row for each."""
-    found, groups = multilabel(scores_NC, truth_NC, names), items.groups
+    found = multilabel(scores_NC, truth_NC, names)
     bounds: dict[str, tuple[float, float]] = {}
     if scores_NC.size <= _SMALL:
 
@@ -252,27 +238,11 @@ def multilabel_result(
             return list(multilabel(scores_NC[at], truth_NC[at], names).metrics.values())
 
         # Each draw measures anew, and a draw may leave a class without items: it is skipped.
-        bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=items.seed)
+        bounds = statistic_intervals(measures, list(found.metrics), items.groups, draws=_DRAWS, seed=items.seed)
     worst = np.argsort(found.average_precision)[:5]
     hardest = {found.classes[int(c)]: float(found.average_precision[c]) for c in worst}
-    return TaskResult(
-        task=task,
-        kind="multilabel",
-        model=items.model,
-        metrics=found.metrics,
-        chance=found.chance,
-        intervals=bounds,
-        counts={"queries": len(groups), "classes": len(found.classes), "groups": len(set(groups.tolist()))},
-        details={**(details or {}), "hardest": hardest},
-    )
-
-
-def _keys(ids: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Name of each row: the clip's id, with the number of the row from the second row of a clip on."""
-    # Owners ascend: the difference to the first row of the clip.
-    within = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    names = zip(ids[owner].tolist(), within.tolist(), strict=True)
-    return np.array([f"{name}|{n}" if n else name for name, n in names], dtype=str)
+    details, counts = {**(details or {}), "hardest": hardest}, {"classes": len(found.classes)}
+    return items.result("multilabel", task, found, counts, intervals=bounds, details=details)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -293,6 +263,7 @@ _BLOCK = 1 << 24
 class _Correspondence:
     metrics: dict[str, float]
     """AUC and d'; 'AUC within' where a recording has several clips."""
+    chance: dict[str, float]
     rows: np.ndarray
     """(queries,) number of the query of each value of `per_query`."""
     per_query: dict[str, np.ndarray]
@@ -322,7 +293,9 @@ def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> _C
     metrics = {"AUC": area, "d'": d_prime(area)}
     if not np.isnan(within).all():
         metrics["AUC within"] = float(np.nanmean(within))
-    return _Correspondence(metrics, rows, {"AUC": across, "AUC within": within})
+    return _Correspondence(
+        metrics, {"AUC": 0.5, "AUC within": 0.5, "d'": 0.0}, rows, {"AUC": across, "AUC within": within}
+    )
 
 
 def _above(own: np.ndarray, others: np.ndarray) -> float:
