@@ -56,32 +56,21 @@ def intervals(
     values: dict[str, np.ndarray], groups: Groups, *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Interval]:
     """Interval of the mean of each measure of the same queries, from the same draws."""
-    sums_GM, sizes_G = _by_group(np.stack(list(values.values()), axis=1), groups)
-    if len(sizes_G) < 2:
-        return dict.fromkeys(values, _UNKNOWN)
-    # Divided by the queries drawn, whose number differs from draw to draw with the size of the recordings.
-    means_RM = np.concatenate([w @ sums_GM / (w @ sizes_G)[:, None] for w in _draws(len(sizes_G), draws, seed)])
-    return dict(zip(values, map(_bounds, means_RM.T), strict=True))
+    return dict(zip(values, map(_bounds, _means(list(values.values()), groups, draws, seed).T), strict=True))
 
 
 def seeded_interval(runs: Sequence[np.ndarray], groups: Groups, *, minus: Sequence[np.ndarray] = ()) -> Interval:
     """Interval of the mean over runs with several seeds, (N,) values each on the same queries, less the mean of the
     runs in `minus`. Every draw resamples both groups and runs, so that it covers other recordings and other seeds."""
-    sums_GM, sizes_G = _by_group(np.stack([*runs, *minus], axis=1), groups)
-    if len(sizes_G) < 2:
-        return _UNKNOWN
+    means_RM = _means([*runs, *minus], groups, DRAWS, 0)
     # Another stream than that of the groups: their draws must be independent.
     rng = np.random.default_rng((0, 1))
-    samples = []
-    for w_RG in _draws(len(sizes_G), DRAWS, 0):
-        means_RM = w_RG @ sums_GM / (w_RG @ sizes_G)[:, None]
-        total_R = np.zeros(len(w_RG))
-        for sign, first, count in ((1, 0, len(runs)), (-1, len(runs), len(minus))):
-            if count:
-                times_RS = rng.multinomial(count, np.full(count, 1 / count), size=len(w_RG))
-                total_R += sign * (means_RM[:, first : first + count] * times_RS).sum(axis=1) / count
-        samples.append(total_R)
-    return _bounds(np.concatenate(samples))
+    total_R = np.zeros(len(means_RM))
+    for sign, first, count in ((1, 0, len(runs)), (-1, len(runs), len(minus))):
+        if count:
+            times_RS = rng.multinomial(count, np.full(count, 1 / count), size=len(means_RM))
+            total_R += sign * (means_RM[:, first : first + count] * times_RS).sum(axis=1) / count
+    return _bounds(total_R)
 
 
 def median_interval(values: np.ndarray, groups: Groups, *, seed: int = 0) -> Interval:
@@ -178,6 +167,15 @@ def _by_group(values_NM: np.ndarray, groups: Groups) -> tuple[np.ndarray, np.nda
     return sums_GM, np.bincount(group).astype(np.float64)
 
 
+def _means(values: Sequence[np.ndarray], groups: Groups, draws: int, seed: int) -> np.ndarray:
+    """(R, M) mean of each of the values in each draw; none of one group."""
+    sums_GM, sizes_G = _by_group(np.stack(values, axis=1), groups)
+    if len(sizes_G) < 2:
+        return np.empty((0, len(values)))
+    # Divided by the queries drawn, whose number differs from draw to draw with the size of the recordings.
+    return np.concatenate([w @ sums_GM / (w @ sizes_G)[:, None] for w in _draws(len(sizes_G), draws, seed)])
+
+
 def _draws(num_groups: int, draws: int, seed: int, rows: int = 0, at_once: int = _AT_ONCE) -> Iterator[np.ndarray]:
     """Number of times each group was drawn, in blocks of draws: (R, G)."""
     rng = np.random.default_rng([seed, 0])
@@ -188,5 +186,5 @@ def _draws(num_groups: int, draws: int, seed: int, rows: int = 0, at_once: int =
 
 
 def _bounds(samples_R: np.ndarray) -> Interval:
-    low, high = np.quantile(samples_R, _LEVELS)
-    return float(low), float(high)
+    """Unknown without samples."""
+    return tuple(np.quantile(samples_R, _LEVELS).tolist()) if len(samples_R) else _UNKNOWN

@@ -115,11 +115,7 @@ def knn(train: Labelled, val: Labelled, test: Labelled, *, ks: Sequence[int] = (
 
 
 def linear_probe(
-    train: Labelled,
-    val: Labelled,
-    test: Labelled,
-    *,
-    strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
+    train: Labelled, val: Labelled, test: Labelled, *, strengths: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0)
 ) -> Classification:
     """Logistic regression on standardised vectors; its inverse regularisation C is chosen on validation."""
     logistic = require("sklearn.linear_model").LogisticRegression
@@ -131,11 +127,7 @@ def linear_probe(
 
 
 def svm_probe(
-    train: Labelled,
-    val: Labelled,
-    test: Labelled,
-    *,
-    strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0),
+    train: Labelled, val: Labelled, test: Labelled, *, strengths: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0)
 ) -> Classification:
     """Linear support vector machine, one class against the rest, as in video papers; C is chosen on validation."""
 
@@ -190,13 +182,7 @@ def _probe(
 
 
 def _tuned(
-    val: Labelled,
-    test: Labelled,
-    classes: list[str],
-    models: dict[float, Scores],
-    setting: str,
-    *,
-    of_views: Scores,
+    val: Labelled, test: Labelled, classes: list[str], models: dict[float, Scores], setting: str, *, of_views: Scores
 ) -> Classification:
     """Test result of the model that is best on validation (the first of equals). `of_views` makes scores of views
     comparable before their mean."""

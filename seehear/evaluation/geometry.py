@@ -9,7 +9,6 @@ CKA            <K, L> / sqrt(<K, K> <L, L>) of the Gram matrices K = XX', L = YY
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,28 +20,9 @@ from seehear.types import Float, Int
 _BLOCK = 1 << 24
 
 
-@dataclass(frozen=True)
-class Gap:
-    distance: float
-    """Distance of the mean unit vectors of the two modalities, 0 to 2."""
-    matched: float
-    """Mean cosine of matching pairs."""
-    unmatched: float
-    """Mean cosine of all other pairs."""
-
-
-@dataclass(frozen=True)
-class _Hubness:
-    skew: float
-    """Skewness of the number of queries whose first k hold an item: 0 where all items are equally popular."""
-    largest: float
-    """Share of queries whose first k hold the most popular item."""
-    orphans: float
-    """Share of items that are in no query's first k."""
-
-
-def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"]) -> Gap:
-    """Gap between two modalities, of unit vectors with matching rows."""
+def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"]) -> dict[str, float]:
+    """Gap between two modalities, of unit vectors with matching rows. distance: between the mean vectors of the two, 0
+    to 2. matched: mean cosine of matching pairs. unmatched: mean cosine of all other pairs."""
     x_NE, y_NE = np.asarray(x_NE, np.float64), np.asarray(y_NE, np.float64)
     if x_NE.shape != y_NE.shape or len(x_NE) < 2:
         raise ValueError(f"rows must belong together, two at least; got {x_NE.shape} and {y_NE.shape}")
@@ -52,11 +32,15 @@ def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"])
     every = float(x_NE.mean(axis=0) @ y_NE.mean(axis=0))
     distance = float(np.linalg.norm(x_NE.mean(axis=0) - y_NE.mean(axis=0)))
     # Without the n matching pairs among the n^2.
-    return Gap(distance, matched, (every * n - matched) / (n - 1))
+    return {"distance": distance, "matched": matched, "unmatched": (every * n - matched) / (n - 1)}
 
 
-def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g e"], *, k: int = 10) -> _Hubness:
-    """Hubness of a gallery among the first k of each query."""
+def hubness(
+    query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g e"], *, k: int = 10
+) -> dict[str, float]:
+    """Hubness of a gallery among the first k of each query. skew: skewness of the number of queries whose first k hold
+    an item, 0 where all items are equally popular. largest: share of queries whose first k hold the most popular item.
+    orphans: share of items that are in no query's first k."""
     query_QE, gallery_GE = np.asarray(query_QE, np.float32), np.asarray(gallery_GE, np.float32)
     num_g = len(gallery_GE)
     k, times_G = min(k, num_g), np.zeros(num_g, np.int64)
@@ -68,7 +52,7 @@ def hubness(query_QE: Float[np.ndarray, "q e"], gallery_GE: Float[np.ndarray, "g
     away = times_G - times_G.mean()
     # All equally popular: the deviation is 0, and the skewness undefined.
     skew = float((away**3).mean() / times_G.std() ** 3) if away.any() else 0.0
-    return _Hubness(skew, float(times_G.max() / len(query_QE)), float((times_G == 0).mean()))
+    return {"skew": skew, "largest": float(times_G.max() / len(query_QE)), "orphans": float((times_G == 0).mean())}
 
 
 def mutual_knn(
@@ -120,9 +104,8 @@ def agreement(labels: Sequence[str], clusters: Int[np.ndarray, " n"]) -> dict[st
     clusters."""
     if len(labels) != len(clusters):
         raise ValueError(f"a cluster a label: got {len(labels)} labels and {len(clusters)} clusters")
-    nmi = require("sklearn.metrics").normalized_mutual_info_score(list(labels), clusters)
-    _, label = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    _, cluster = np.unique(clusters, return_inverse=True)
-    counts = np.zeros((cluster.max() + 1, label.max() + 1), np.int64)
-    np.add.at(counts, (cluster, label), 1)
-    return {"NMI": float(nmi), "purity": float(counts.max(axis=1).sum() / len(labels))}
+    metrics = require("sklearn.metrics.cluster")
+    nmi = metrics.normalized_mutual_info_score(list(labels), clusters)
+    # A row a label, a column a cluster.
+    counts = metrics.contingency_matrix(list(labels), clusters)
+    return {"NMI": float(nmi), "purity": float(counts.max(axis=0).sum() / len(labels))}

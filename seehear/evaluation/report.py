@@ -19,8 +19,7 @@ import torch
 
 from seehear.errors import SeehearError, read_json, unknown
 from seehear.evaluation.bootstrap import Comparison
-from seehear.evaluation.results import NOT_PERCENT, SHOWN, TaskResult
-from seehear.evaluation.verdict import verdict
+from seehear.evaluation.results import NOT_PERCENT, SHOWN, TaskResult, verdict
 from seehear.npz import open_npz
 
 FORMAT = "seehear-evaluation/1"
@@ -55,7 +54,7 @@ class EvaluationReport:
         """Content of `evaluation.json`; NaN is None, as JSON has no NaN."""
         results = [r.plain() for r in self.results]
         head = {"format": FORMAT, "split": self.split, **self.about}
-        return _finite(head | {"warnings": list(self.warnings), "results": results})
+        return finite(head | {"warnings": list(self.warnings), "results": results})
 
     def save(self, folder: str | Path) -> Path:
         """Writes `evaluation.json`, whose path is returned, and the per-query values in `evaluation_queries.npz`. A
@@ -176,7 +175,7 @@ def provenance(command: str = "") -> dict[str, Any]:
 
 def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskResult:
     def number(value: float | None) -> float:
-        return float("nan") if value is None else value
+        return math.nan if value is None else value
 
     prefix = f"{plain['model_name']}{_SEPARATOR}{plain['task_name']}{_SEPARATOR}"
     # A separator that no name contains: a model may be called 'fusemix + NNN'.
@@ -191,20 +190,15 @@ def _result(plain: dict[str, Any], columns: Mapping[str, np.ndarray]) -> TaskRes
         intervals={n: (number(low), number(high)) for n, (low, high) in plain["intervals"].items()},
         counts=plain["counts"],
         details=plain["details"],
-        keys=own.pop("keys", empty),
-        groups=own.pop("groups", empty),
-        truth=own.pop("truth", empty),
-        said=own.pop("said", empty),
+        # The rest are measures of the queries.
+        **{name: own.pop(name, empty) for name in ("keys", "groups", "truth", "said")},
         per_query=own,
     )
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def finite(value: Any) -> Any:
+    """Plain values as JSON has them, with None for numbers that are not finite, which it lacks."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def _table(results: list[TaskResult]) -> Iterable[str]:

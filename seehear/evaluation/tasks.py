@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +19,8 @@ from seehear.evaluation.retrieval import RetrievalResult, retrieval
 from seehear.types import Modality
 
 Embeddings = Mapping[Modality, Embedded]
+Details = Mapping[str, Any] | None
+"""More of a result, as plain values."""
 # Largest number of queries that hubness is measured on.
 _SAMPLE = 10_000
 # Items times classes up to which multi-label measures get intervals, from so many draws: each draw measures anew.
@@ -29,7 +31,7 @@ _SHARES = tuple(i / 10 for i in range(11))
 
 @dataclass(frozen=True)
 class ScoredClips:
-    """Clips of the embeddings by row, and the model that made the embeddings."""
+    """Clips of the embeddings by row, or the queries of a task, and the model that made the embeddings."""
 
     ids: np.ndarray
     groups: np.ndarray
@@ -42,18 +44,34 @@ class ScoredClips:
         """The clips of these rows, which may repeat, without their labels."""
         return ScoredClips(self.ids[rows], self.groups[rows], None, self.model, self.seed)
 
+    def queries(self, owner: np.ndarray, rows: np.ndarray) -> ScoredClips:
+        """Queries of these rows of the vectors of the clips `owner`, ascending; the id of a clip's second vector and of
+        all that follow ends in its number."""
+        # Owners ascend: the difference to the first row of the clip.
+        within = np.arange(len(owner)) - np.searchsorted(owner, owner)
+        names = [f"{i}|{n}" if n else i for i, n in zip(self.ids[owner].tolist(), within.tolist(), strict=True)]
+        return replace(self.take(owner), ids=np.array(names, dtype=str)).take(rows)
+
+    def result(self, kind: str, task: str, found: Any, counts: dict[str, int], **rest: Any) -> TaskResult:
+        """Result on these queries. `found` has metrics and chance."""
+        counts = {"queries": len(self.ids), **counts, "groups": len(set(self.groups.tolist()))}
+        rest |= {"metrics": found.metrics, "chance": found.chance, "counts": counts}
+        # Names of queries are for comparisons query by query.
+        rest |= {"keys": self.ids, "groups": self.groups} if "per_query" in rest else {}
+        return TaskResult(task=task, kind=kind, model=self.model, **rest)
+
 
 def all_results(embeddings: Embeddings, clips: ScoredClips, classes: Sequence[Classes] = ()) -> list[TaskResult]:
     """Results of all tasks that the embeddings allow: every ordered pair of modalities, fused queries, mixed galleries,
     correspondence, and classes by name where the clips have labels. Row i of `clips` is clip i, the owner in
     `embeddings`."""
-    results = [*pairs(embeddings, clips), *fused(embeddings, clips), *mixed(embeddings, clips)]
-    results += correspond(embeddings, clips)
+    results = [*_pairs(embeddings, clips), *fused(embeddings, clips), *_mixed(embeddings, clips)]
+    results += _correspond(embeddings, clips)
     named = classes if clips.labels is not None else ()
-    return results + [result for one in named for result in by_name(embeddings, one, clips)]
+    return results + [result for one in named for result in _by_name(embeddings, one, clips)]
 
 
-def pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
+def _pairs(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Retrieval for every ordered pair of modalities; details hold their gap and the hubness of the gallery."""
     for query in embeddings:
         for gallery in embeddings:
@@ -95,7 +113,7 @@ def weighted(embeddings: Embeddings, chosen_on: Embeddings, clips: ScoredClips) 
                 yield from retrieve(f"{'+'.join(pair)}->{gallery}", query, embeddings[gallery], clips, details=details)
 
 
-def mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
+def _mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Retrieval by one modality in a gallery of all others, which a gap between modalities harms."""
     for query in embeddings:
         others = [m for m in embeddings if m != query]
@@ -106,7 +124,7 @@ def mixed(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
 
 
 def retrieve(
-    task: str, query: Embedded, gallery: Embedded, clips: ScoredClips, *, details: Mapping[str, Any] | None = None
+    task: str, query: Embedded, gallery: Embedded, clips: ScoredClips, *, details: Details = None
 ) -> Iterator[TaskResult]:
     """Retrieval result; none when no clip has both sides."""
     if len(np.intersect1d(query.owner, gallery.owner)):
@@ -115,33 +133,16 @@ def retrieve(
 
 
 def retrieval_result(
-    task: str,
-    found: RetrievalResult,
-    query: Embedded,
-    clips: ScoredClips,
-    *,
-    details: Mapping[str, Any] | None = None,
+    task: str, found: RetrievalResult, query: Embedded, clips: ScoredClips, *, details: Details = None
 ) -> TaskResult:
     """Result of a retrieval with bootstrap intervals."""
-    groups = clips.groups[query.owner[found.rows]]
-    bounds = intervals(found.per_query, groups, seed=clips.seed)
+    items = clips.queries(query.owner, found.rows)
+    bounds = intervals(found.per_query, items.groups, seed=items.seed)
     # Means over queries are named by what they are the mean of.
     bounds |= {"mAP": bounds.pop("AP"), "mean_rank": bounds.pop("rank")}
-    bounds["median_rank"] = median_interval(found.ranks, groups, seed=clips.seed)
-    counts = {"queries": found.queries, "gallery": found.gallery, "groups": len(set(groups.tolist()))}
-    return TaskResult(
-        task=task,
-        kind="retrieval",
-        model=clips.model,
-        metrics=found.metrics,
-        chance=found.chance,
-        intervals=bounds,
-        counts=counts | {"skipped": found.skipped},
-        details=dict(details or {}),
-        per_query=found.per_query,
-        keys=_keys(clips.ids, query.owner)[found.rows],
-        groups=groups,
-    )
+    bounds["median_rank"] = median_interval(found.ranks, items.groups, seed=items.seed)
+    counts, details = {"gallery": found.gallery, "skipped": found.skipped}, dict(details or {})
+    return items.result("retrieval", task, found, counts, intervals=bounds, details=details, per_query=found.per_query)
 
 
 def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
@@ -151,44 +152,34 @@ def _shape(query: Embedded, gallery: Embedded) -> dict[str, Any]:
     some = query.vectors
     if len(some) > _SAMPLE:
         some = some[rng.choice(len(some), _SAMPLE, replace=False)]
-    shape: dict[str, Any] = {"hubness": asdict(hubness(some, gallery.vectors))}
+    shape: dict[str, Any] = {"hubness": hubness(some, gallery.vectors)}
     one, other = query.one_each(), gallery.one_each()
     shared = np.intersect1d(one.owner, other.owner)
     if len(shared) > 1:
         x, y = (part.vectors[np.searchsorted(part.owner, shared)] for part in (one, other))
-        shape["gap"] = asdict(modality_gap(x, y))
+        shape["gap"] = modality_gap(x, y)
     return shape
 
 
-def correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
+def _correspond(embeddings: Embeddings, clips: ScoredClips) -> Iterator[TaskResult]:
     """Correspondence of every pair of modalities, in the direction of the first: the other one is nearly the same."""
     for p, q in combinations(embeddings, 2):
         query, gallery = embeddings[p], embeddings[q]
         if not np.isin(query.owner, gallery.owner).any() or len(set(clips.groups[gallery.owner].tolist())) < 2:
             continue
         found = correspondence(query, gallery, clips.groups)
-        groups = clips.groups[query.owner[found.rows]]
+        items = clips.queries(query.owner, found.rows)
         bounds: dict[str, tuple[float, float]] = {}
         for name, values in found.per_query.items():
             finite = np.isfinite(values)
             if finite.any():
-                bounds |= intervals({name: values[finite]}, groups[finite], seed=clips.seed)
-        yield TaskResult(
-            task=f"{p}~{q}",
-            kind="correspondence",
-            model=clips.model,
-            metrics=found.metrics,
-            chance={"AUC": 0.5, "AUC within": 0.5, "d'": 0.0},
-            intervals=bounds,
-            counts={"queries": len(found.rows), "gallery": len(gallery.owner), "groups": len(set(groups.tolist()))},
-            # Not 'AUC within': it is NaN for many queries, which no paired comparison can use.
-            per_query={"AUC": found.per_query["AUC"]},
-            keys=_keys(clips.ids, query.owner)[found.rows],
-            groups=groups,
-        )
+                bounds |= intervals({name: values[finite]}, items.groups[finite], seed=items.seed)
+        # Not 'AUC within': it is NaN for many queries, which no paired comparison can use.
+        kept, counts = {"AUC": found.per_query["AUC"]}, {"gallery": len(gallery.owner)}
+        yield items.result("correspondence", f"{p}~{q}", found, counts, intervals=bounds, per_query=kept)
 
 
-def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Iterator[TaskResult]:
+def _by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Iterator[TaskResult]:
     """Classification by class names: of clips with one label, and multi-label where some clips have several."""
     known = set(classes.names)
     labels = [[label for label in own if label in known] for own in clips.labels or ()]
@@ -199,38 +190,30 @@ def by_name(embeddings: Embeddings, classes: Classes, clips: ScoredClips) -> Ite
         name = "" if classes.prompts == "plain" else f" ({classes.prompts} prompts)"
         one = np.flatnonzero(count[part.owner] == 1)
         if len(one):
-            owner, keys = part.owner[one], _keys(clips.ids, part.owner)[one]
-            found = zero_shot(part.vectors[one], classes.vectors, [labels[c][0] for c in owner], classes.names)
-            items, details = replace(clips.take(owner), ids=keys), {"prompts": classes.prompts}
+            truth = [labels[c][0] for c in part.owner[one]]
+            found = zero_shot(part.vectors[one], classes.vectors, truth, classes.names)
+            items, details = clips.queries(part.owner, one), {"prompts": classes.prompts}
             yield classification_result(f"{m}->class{name}", found, items, details=details)
         if (count[part.owner] > 1).any():
             some = np.flatnonzero(count[part.owner] > 0)
-            owner = part.owner[some]
-            truth_NC = truth_of([labels[c] for c in owner], classes.names)
+            truth_NC = truth_of([labels[c] for c in part.owner[some]], classes.names)
             if len(usable_classes(truth_NC)):
-                scores_NC = part.vectors[some] @ classes.vectors.T
-                items = clips.take(owner)
+                scores_NC, items = part.vectors[some] @ classes.vectors.T, clips.queries(part.owner, some)
                 yield multilabel_result(f"{m}->labels{name}", scores_NC, truth_NC, classes.names, items)
 
 
 def classification_result(
-    task: str, found: Classification, items: ScoredClips, *, details: Mapping[str, Any] | None = None
+    task: str, found: Classification, items: ScoredClips, *, details: Details = None
 ) -> TaskResult:
     """Result of a classification with bootstrap intervals. `items`: a row for each classified item."""
-    groups = items.groups
-    counts = {"queries": len(groups), "classes": len(found.classes), "groups": len(set(groups.tolist()))}
-    return TaskResult(
-        task=task,
-        kind="classification",
-        model=items.model,
-        metrics=found.metrics,
-        chance=found.chance,
-        intervals=intervals(found.per_query, groups, seed=items.seed),
-        counts=counts,
+    return items.result(
+        "classification",
+        task,
+        found,
+        {"classes": len(found.classes)},
+        intervals=intervals(found.per_query, items.groups, seed=items.seed),
         details={**(details or {}), "chosen": found.chosen, "mistakes": found.mistakes()},
         per_query=found.per_query,
-        keys=items.ids,
-        groups=groups,
         truth=found.truth,
         said=found.said,
     )
@@ -243,11 +226,11 @@ def multilabel_result(
     names: Sequence[str],
     items: ScoredClips,
     *,
-    details: Mapping[str, Any] | None = None,
+    details: Details = None,
 ) -> TaskResult:
     """Result of (N, C) scores with several labels an item; without intervals where they would take too long. `items`: a
     row for each."""
-    found, groups = multilabel(scores_NC, truth_NC, names), items.groups
+    found = multilabel(scores_NC, truth_NC, names)
     bounds: dict[str, tuple[float, float]] = {}
     if scores_NC.size <= _SMALL:
 
@@ -255,27 +238,11 @@ def multilabel_result(
             return list(multilabel(scores_NC[at], truth_NC[at], names).metrics.values())
 
         # Each draw measures anew, and a draw may leave a class without items: it is skipped.
-        bounds = statistic_intervals(measures, list(found.metrics), groups, draws=_DRAWS, seed=items.seed)
+        bounds = statistic_intervals(measures, list(found.metrics), items.groups, draws=_DRAWS, seed=items.seed)
     worst = np.argsort(found.average_precision)[:5]
     hardest = {found.classes[int(c)]: float(found.average_precision[c]) for c in worst}
-    return TaskResult(
-        task=task,
-        kind="multilabel",
-        model=items.model,
-        metrics=found.metrics,
-        chance=found.chance,
-        intervals=bounds,
-        counts={"queries": len(groups), "classes": len(found.classes), "groups": len(set(groups.tolist()))},
-        details={**(details or {}), "hardest": hardest},
-    )
-
-
-def _keys(ids: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Name of each row: the clip's id, with the number of the row from the second row of a clip on."""
-    # Owners ascend: the difference to the first row of the clip.
-    within = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    names = zip(ids[owner].tolist(), within.tolist(), strict=True)
-    return np.array([f"{name}|{n}" if n else name for name, n in names], dtype=str)
+    details, counts = {**(details or {}), "hardest": hardest}, {"classes": len(found.classes)}
+    return items.result("multilabel", task, found, counts, intervals=bounds, details=details)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -296,6 +263,7 @@ _BLOCK = 1 << 24
 class _Correspondence:
     metrics: dict[str, float]
     """AUC and d'; 'AUC within' where a recording has several clips."""
+    chance: dict[str, float]
     rows: np.ndarray
     """(queries,) number of the query of each value of `per_query`."""
     per_query: dict[str, np.ndarray]
@@ -325,7 +293,9 @@ def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> _C
     metrics = {"AUC": area, "d'": d_prime(area)}
     if not np.isnan(within).all():
         metrics["AUC within"] = float(np.nanmean(within))
-    return _Correspondence(metrics, rows, {"AUC": across, "AUC within": within})
+    return _Correspondence(
+        metrics, {"AUC": 0.5, "AUC within": 0.5, "d'": 0.0}, rows, {"AUC": across, "AUC within": within}
+    )
 
 
 def _above(own: np.ndarray, others: np.ndarray) -> float:

@@ -17,10 +17,10 @@ from seehear.inputs.raw.text import Vocabulary, bytes_of_texts
 from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.methods.tuning import TuningFold, bound, tuned_blocks, tuned_bound
+from seehear.methods.tuning import bound, tuned_blocks, tuned_bound
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.runs.closed_forms import folds, training_moments, validation_rows
+from seehear.runs.closed_forms import training_moments, tuning_rows
 from seehear.runs.config import LatentInputs, LatentsConfig, MediaConfig, MediaInputs, Run
 from seehear.runs.features import features_of
 from seehear.space.frozen import Towers
@@ -156,7 +156,7 @@ def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearM
     is ridge."""
     pairs = config.pairs or None
     moments = training_moments(inputs.train, pairs=pairs)
-    held_out = folds(inputs.clips, pairs=pairs) or [TuningFold(moments, *validation_rows(inputs.validation))]
+    held_out = tuning_rows(inputs.clips, moments, pairs=pairs)
     if config.locked:
         return tuned_bound(moments, held_out, locked=config.locked)
     ridge = tuning.tuned_ridge(moments, held_out, hub=hub(config))

@@ -16,8 +16,7 @@ from markupsafe import Markup
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison
 from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.report import EvaluationReport, cell, compare_reports
-from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult
-from seehear.evaluation.verdict import rivals
+from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult, rivals
 from seehear.progress import counted
 from seehear.report.figures import Mark, PlotLine, histogram, intervals, legend
 from seehear.report.page import percent, render

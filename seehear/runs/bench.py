@@ -21,7 +21,7 @@ from seehear.evaluation.classify import (
     prompted,
     svm_probe,
 )
-from seehear.evaluation.corrections import GapRemoval, corrected_retrieval, tuned_corrections
+from seehear.evaluation.corrections import corrected_retrieval, tuned_corrections, without_gap
 from seehear.evaluation.embedded import Classes, Embedded, device_of, embed_latents, within
 from seehear.evaluation.multilabel import Marked, linear_scores, truth_of, usable_classes
 from seehear.evaluation.results import TaskResult
@@ -29,6 +29,7 @@ from seehear.inputs.latents import LatentData
 from seehear.library.tables import SPLITS
 from seehear.methods.base import Method
 from seehear.runs.closed_forms import closed_forms, settings, vectors_only
+from seehear.runs.scores import directions
 from seehear.types import Modality
 
 if TYPE_CHECKING:
@@ -170,21 +171,16 @@ def part(data: LatentData, vectors: Mapping[Modality, Embedded], split: str) -> 
 def _corrected(bench: Bench, name: str, vectors: Mapping[Modality, Embedded]) -> Iterator[TaskResult]:
     """Results with corrections: a direction needs training queries and validation pairs."""
     train, val, test = (part(bench.data, vectors, split) for split in ("train", "val", bench.options.split))
-    yield from bench.results(f"{name} + gap removal", GapRemoval.fit(train)(test))
-    for query in test:
-        for gallery in test:
-            # Fitted on training queries, tuned on validation pairs: without either there is no correction.
-            known = query in train and query in val and gallery in val
-            if query == gallery or not known or not np.isin(val[query].owner, val[gallery].owner).any():
-                continue
-            if not np.isin(test[query].owner, test[gallery].owner).any():
-                continue
-            found = tuned_corrections(train[query], val[query], val[gallery], test[gallery])
-            for kind, correction in found.items():
-                result = corrected_retrieval(correction, test[query], test[gallery])
-                details = {k: v for k, v in vars(correction).items() if isinstance(v, int | float)}
+    yield from bench.results(f"{name} + gap removal", without_gap(train, test))
+    # Fitted on training queries, tuned on validation pairs: without either there is no correction.
+    known = {(query, gallery) for query, gallery, _, _ in directions({"": val}, {"": val}) if query in train}
+    for query, gallery, q, g in directions({"": test}, {"": test}):
+        if (query, gallery) in known:
+            found = tuned_corrections(train[query], val[query], val[gallery], g)
+            for kind, (details, correction) in found.items():
+                result = corrected_retrieval(correction, q, g)
                 clips = bench.clips(f"{name} + {kind}")
-                yield tasks.retrieval_result(f"{query}->{gallery}", result, test[query], clips, details=details)
+                yield tasks.retrieval_result(f"{query}->{gallery}", result, q, clips, details=details)
 
 
 # -- probes ----------------------------------------------------------------------------------------------------------
@@ -197,17 +193,11 @@ def _probes(bench: Bench, model: str, vectors: Mapping[Modality, Embedded]) -> I
         own = several.one_each()
         if m == "text":
             continue
-        parts = {
-            split: np.flatnonzero((bench.data.splits[own.owner] == split) & (count[own.owner] == 1))
-            for split in ("train", "val", bench.options.split)
-        }
-        labelled = {
-            split: Labelled(own.vectors[rows], [bench.labels[c][0] for c in own.owner[rows]])
-            for split, rows in parts.items()
-        }
-        train, val, test = (labelled[split] for split in ("train", "val", bench.options.split))
-        if all(map(len, parts.values())) and len(set(train.labels)) > 1:
-            clips = bench.clips(model, whole=True).take(own.owner[parts[bench.options.split]])
+        splits = ("train", "val", bench.options.split)
+        rows = [np.flatnonzero((bench.data.splits[own.owner] == s) & (count[own.owner] == 1)) for s in splits]
+        train, val, test = (Labelled(own.vectors[r], [bench.labels[c][0] for c in own.owner[r]]) for r in rows)
+        if all(map(len, rows)) and len(set(train.labels)) > 1:
+            clips = bench.clips(model, whole=True).take(own.owner[rows[-1]])
             for name, probe in _PROBES.items():
                 yield tasks.classification_result(f"{m} probe {name}", probe(train, val, test), clips)
         if (count[own.owner] > 1).any():
@@ -216,15 +206,16 @@ def _probes(bench: Bench, model: str, vectors: Mapping[Modality, Embedded]) -> I
 
 def _many_labels(bench: Bench, model: str, m: Modality, own: Embedded, count: np.ndarray) -> Iterator[TaskResult]:
     """Logistic regression a label; none where a split has no label both present and absent."""
-    marked, owners = {}, {}
+    marked, owner = [], np.empty(0, np.int64)
     for split in ("train", "val", bench.options.split):
         rows = np.flatnonzero((bench.data.splits[own.owner] == split) & (count[own.owner] > 0))
-        truth_NC = truth_of([bench.labels[clip] for clip in own.owner[rows]], bench.class_names)
+        owner = own.owner[rows]
+        truth_NC = truth_of([bench.labels[clip] for clip in owner], bench.class_names)
         if not len(usable_classes(truth_NC)):
             return
-        marked[split], owners[split] = Marked(own.vectors[rows], truth_NC), own.owner[rows]
-    test = marked[bench.options.split]
-    scores_NC, chosen = linear_scores(marked["train"], marked["val"], test.vectors)
-    clips, details = bench.clips(model, whole=True).take(owners[bench.options.split]), {"chosen": chosen}
-    task = f"{m} probe linear, labels"
-    yield tasks.multilabel_result(task, scores_NC, test.truth, bench.class_names, clips, details=details)
+        marked.append(Marked(own.vectors[rows], truth_NC))
+    train, val, test = marked
+    scores_NC, chosen = linear_scores(train, val, test.vectors)
+    # Of the last split, the evaluated one.
+    clips, task = bench.clips(model, whole=True).take(owner), f"{m} probe linear, labels"
+    yield tasks.multilabel_result(task, scores_NC, test.truth, bench.class_names, clips, details={"chosen": chosen})

@@ -1,7 +1,7 @@
 """Closed forms fitted on the training clips and tuned on the validation clips: baselines of trained models, and the
 start of FuseMix.
 
-Both uses share `training_moments` and `validation_rows`: a trained model is never ahead only by better tuning. With few
+Both uses share `training_moments` and `tuning_rows`: a trained model is never ahead only by better tuning. With few
 validation clips the best setting is chance: then it is chosen over `folds` of the training and validation clips."""
 
 from __future__ import annotations
@@ -61,18 +61,14 @@ def closed_forms(data: LatentData, *, locked: Sequence[Modality] = ()) -> Iterat
             else:
                 yield pair["asif"]
             yield from (pair[name] for name in ("procrustes", "ridge", "cca"))
-    if len(data.modalities) > 2:
-        whole = _canonical(data.joined())
-        if whole is not None:
-            yield whole
-    train, val = data.split("train").joined(), data.split("val").joined()
-    if locked and len(train) > 1:
+    train = data.split("train").joined()
+    if len(train) > 1 and (len(data.modalities) > 2 or locked):
         moments = training_moments(train)
-        if len(val) > 1:
-            held_out = folds(data) or [tuning.TuningFold(moments, *validation_rows(val))]
-            yield tuned_bound(moments, held_out, locked=locked)
-        else:
-            yield bound(moments, locked=locked)
+        held_out = tuning_rows(data, moments)
+        if len(data.modalities) > 2:
+            yield _canonical(moments, held_out)
+        if locked:
+            yield tuned_bound(moments, held_out, locked=locked) if held_out else bound(moments, locked=locked)
 
 
 def vectors_only(data: LatentData) -> LatentData:
@@ -106,6 +102,17 @@ def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modal
     # The limit is of rows, and a clip has a row for each of its texts.
     clips = val.sample(max(2, _VALIDATION_ROWS * len(val) // max(1, len(val.aligned_owner()))), _DRAW)
     return *clips.aligned(), clips.aligned_owner()
+
+
+def tuning_rows(
+    data: LatentData, moments: linear.Moments, *, pairs: linear.Pairs | None = None
+) -> list[tuning.TuningFold]:
+    """Rows that settings are chosen on, by `folds` or of the validation clips with the moments of the training clips;
+    empty with fewer than two validation clips."""
+    val = data.split("val").joined()
+    if len(val) < 2:
+        return []
+    return folds(data, pairs=pairs) or [tuning.TuningFold(moments, *validation_rows(val))]
 
 
 def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning.TuningFold]:
@@ -145,10 +152,11 @@ def fold_of(groups_N: np.ndarray) -> np.ndarray:
 
 def _fit(data: LatentData) -> dict[str, Any] | None:
     """Closed forms of clips with both modalities; None with fewer than two training clips."""
-    train, val = data.split("train"), data.split("val")
+    train = data.split("train")
     if len(train) < 2:
         return None
-    m, held_out = training_moments(train), folds(data)
+    m = training_moments(train)
+    held_out = tuning_rows(data, m)
     # One draw for all modalities: row i of each is the same clip.
     anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
     # A rank is at most the width of the narrower modality.
@@ -157,26 +165,15 @@ def _fit(data: LatentData) -> dict[str, Any] | None:
         "procrustes": lambda m: [linear.procrustes(m, rank=rank) for rank in ranks],
         "ridge": lambda m: [linear.ridge(m, shrinkage=s, hub=h) for h in m.modalities for s in tuning.SHRINKAGES],
     }
-    if len(val) > 1:
-        held_out = held_out or [tuning.TuningFold(m, *validation_rows(val))]
-        found = {name: tuning.chosen(family, m, held_out) for name, family in forms.items()}
-    else:
-        # The first of each is its default.
-        found = {name: family(m)[0] for name, family in forms.items()}
-    return found | {"asif": Asif(anchors), "cca": _canonical(data, m, held_out)}
+    # The first of each is its default.
+    found = {name: tuning.chosen(make, m, held_out) if held_out else make(m)[0] for name, make in forms.items()}
+    return found | {"asif": Asif(anchors), "cca": _canonical(m, held_out)}
 
 
-def _canonical(
-    data: LatentData, m: linear.Moments | None = None, held_out: list[tuning.TuningFold] | None = None
-) -> linear.LinearMaps | None:
-    train, val = data.split("train"), data.split("val")
-    if len(train) < 2:
-        return None
-    m = m or training_moments(train)
-    if len(val) < 2:
+def _canonical(m: linear.Moments, held_out: list[tuning.TuningFold]) -> linear.LinearMaps:
+    if not held_out:
         return linear.canonical(m)
     shrinkages = tuning.SHRINKAGES if len(m.modalities) == 2 else _FEW_SHRINKAGES
-    held_out = (folds(data) if held_out is None else held_out) or [tuning.TuningFold(m, *validation_rows(val))]
     return tuning.tuned(m, held_out, shrinkages=shrinkages)
 
 

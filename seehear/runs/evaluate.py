@@ -22,8 +22,8 @@ from seehear.library.tables import SPLITS, LibraryTables
 from seehear.library.transcripts import machine_made
 from seehear.progress import counted
 from seehear.runs.bench import Bench, EvaluateOptions, baseline_results, model_results
-from seehear.runs.verdict import TRAINING
-from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.runs.verdict import TRAINING, encoders_of_towers, frozen_spaces
+from seehear.space.frozen import FROZEN
 from seehear.space.saved import verdict_of
 from seehear.types import Modality
 
@@ -54,15 +54,13 @@ def evaluate_run(
     space.encode_library(library)
     data = latents_of(library, space)
     bench = Bench(data, labels_of(library, data), options, space)
-    about = _about(library, data, options, command or f"seehear evaluate {run}")
+    about = _about(library, bench, command or f"seehear evaluate {run}")
     about |= {"model_name": str(run), "model_revision": space.fingerprint}
     if verdict := verdict_of(run):
         about["verdict"] = verdict["words"]
         about |= {} if verdict.get("kept") in (None, TRAINING) else {"kept": verdict["kept"]}
-    if made := _machine_texts(bench, library):
-        about["machine_texts"] = made
     # Beside the run: a number without what needs no training says little.
-    baselines = [*frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
+    baselines = [*_frozen_results(library, bench), *baseline_results(bench)] if options.closed_forms else []
     results = [*model_results(bench), *baselines]
     if not results:
         counts = ", ".join(f"{s} {n:,}" for s, n in about["clips"].items())
@@ -77,17 +75,17 @@ def evaluate_run(
     return report
 
 
-def frozen_results(library: LibraryTables, bench: Bench) -> Iterator[TaskResult]:
+def _frozen_results(library: LibraryTables, bench: Bench) -> Iterator[TaskResult]:
     """Results of the library's joint encoders without training, on the clips of `bench`; encoders of `bench` itself are
     among its closed forms."""
     from seehear.space import SharedSpace
 
-    known, used = library.encoders(), {info["name"] for infos in bench.data.encoders.values() for info in infos}
-    for name, towers in frozen_towers(known).items():
-        own = {m: infos[0]["name"] for m, infos in towers.items() if infos[0]["name"] in known}
-        if len(own) < 2 or set(own.values()) <= used:
+    used = {info["name"] for infos in bench.data.encoders.values() for info in infos}
+    for name, towers in frozen_spaces(library).items():
+        encoders = encoders_of_towers(library, towers)
+        if {encoder for (encoder,) in encoders.values()} <= used:
             continue
-        data = load_latents(library, encoders={m: [encoder] for m, encoder in own.items()})
+        data = load_latents(library, encoders=encoders)
         space = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device="cpu")
         frozen = Bench(data, labels_of(library, data), bench.options, space)
         # Other clips would be another task, whose numbers do not stand beside these.
@@ -168,14 +166,6 @@ def labels_of(library: LibraryTables, data: LatentData) -> list[tuple[str, ...]]
     return [labels.get(i, ()) for i in data.ids.tolist()]
 
 
-def _machine_texts(bench: Bench, library: LibraryTables) -> str:
-    """Description of the clips evaluated."""
-    if "text" not in bench.test.modalities:
-        return ""
-    here = set(bench.test.ids[bench.test.has("text").numpy()].tolist())
-    return machine_made(library, [t for c in library.clips() if c.id in here for t in learned_texts(c)])
-
-
 def _warnings(bench: Bench) -> Iterator[str]:
     yield from group_warnings(bench.test.groups.tolist(), bench.options.split)
     train = set(bench.data.split("train").groups.tolist())
@@ -193,13 +183,16 @@ def _warnings(bench: Bench) -> Iterator[str]:
         yield f"numbers on the split {bench.options.split!r} say nothing of new data: training has seen or chosen by it"
 
 
-def _about(library: LibraryTables, data: LatentData, options: EvaluateOptions, command: str) -> dict[str, Any]:
-    encoders = {
-        m: [{k: e[k] for k in ("name", "fingerprint", "width")} for e in data.encoders[m]] for m in data.encoders
-    }
-    about = provenance(command) | {"code_revision": code_revision(), "seed": options.seed}
-    about |= {"dataset_name": library.uri, "dataset_revision": data_revision(data.split(options.split))}
-    return about | {"encoders": encoders, "clips": {s: int((data.splits == s).sum()) for s in SPLITS}}
+def _about(library: LibraryTables, bench: Bench, command: str) -> dict[str, Any]:
+    data, test = bench.data, bench.test
+    encoders = {m: [{k: e[k] for k in ("name", "fingerprint", "width")} for e in es] for m, es in data.encoders.items()}
+    about = provenance(command) | {"code_revision": code_revision(), "seed": bench.options.seed}
+    about |= {"dataset_name": library.uri, "dataset_revision": data_revision(test)}
+    about |= {"encoders": encoders, "clips": {s: int((data.splits == s).sum()) for s in SPLITS}}
+    here = set(test.ids[test.has("text").numpy()].tolist()) if "text" in test.modalities else set()
+    texts = [text for clip in library.clips() if clip.id in here for text in learned_texts(clip)] if here else []
+    made = machine_made(library, texts)
+    return about | ({"machine_texts": made} if made else {})
 
 
 def data_revision(data: LatentData) -> str:

@@ -3,7 +3,7 @@ chosen by it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -33,7 +33,7 @@ def retrieval_scores(
     """R@1 and R@10 of both directions of every pair (all, when empty), in the smallest space that holds it; `score` is
     their mean. `embedded`: vectors by space and modality."""
     found: dict[str, float] = {}
-    for query, gallery, q, g in _directions(spaces, embedded, pairs):
+    for query, gallery, q, g in directions(spaces, embedded, pairs):
         metrics = retrieval(q.vectors, g.vectors, q.owner, g.owner).metrics
         found |= {f"{query}->{gallery} {k}": metrics[k] for k in ("R@1", "R@10")}
     return {"score": sum(found.values()) / max(len(found), 1), **found}
@@ -49,15 +49,14 @@ class ClipScores:
     """(C,) share of the clip's queries that find it first; ties share their rank."""
     ten: np.ndarray
     """(C,) the same among the first ten."""
+    rank: np.ndarray
+    """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
     gallery: int
     """Number of clips searched."""
-    rank: np.ndarray | None = None
-    """(C,) mean rank, over the clip's queries, of the first right answer, from 1."""
 
     def take(self, at: np.ndarray) -> ClipScores:
         """Scores of the clips at these positions."""
-        rank = None if self.rank is None else self.rank[at]
-        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.gallery, rank)
+        return ClipScores(self.clips[at], self.first[at], self.ten[at], self.rank[at], self.gallery)
 
 
 def clip_scores(
@@ -67,30 +66,30 @@ def clip_scores(
 ) -> dict[str, ClipScores]:
     """{'text->video': scores of every clip}, for the directions that `retrieval_scores` takes its mean over."""
     found = {}
-    for query, gallery, q, g in _directions(spaces, embedded, pairs):
+    for query, gallery, q, g in directions(spaces, embedded, pairs):
         result = retrieval(q.vectors, g.vectors, q.owner, g.owner)
         clips, at = np.unique(q.owner[result.rows], return_inverse=True)
-        first, ten, rank = (
-            np.bincount(at, weights=result.per_query[k]) / np.bincount(at) for k in ("R@1", "R@10", "rank")
-        )
-        found[f"{query}->{gallery}"] = ClipScores(clips, first, ten, len(np.unique(g.owner)), rank)
+        names = ("R@1", "R@10", "rank")
+        first, ten, rank = (np.bincount(at, weights=result.per_query[k]) / np.bincount(at) for k in names)
+        found[f"{query}->{gallery}"] = ClipScores(clips, first, ten, rank, len(np.unique(g.owner)))
     return found
 
 
-def flat_scores(scores: Mapping[str, ClipScores]) -> tuple[np.ndarray, np.ndarray]:
+def flat_scores(scores: Collection[ClipScores]) -> tuple[np.ndarray, np.ndarray]:
     """((V,) mean of found first and among the first ten, (V,) clip numbers) of all directions one after the other,
     weighted so that their mean is that over directions."""
-    clips = np.concatenate([s.clips for s in scores.values()])
-    values = [(s.first + s.ten) / 2 * (len(clips) / len(scores) / len(s.clips)) for s in scores.values()]
+    clips = np.concatenate([s.clips for s in scores])
+    values = [(s.first + s.ten) / 2 * (len(clips) / len(scores) / len(s.clips)) for s in scores]
     return np.concatenate(values), clips
 
 
-def _directions(
-    spaces: Mapping[str, tuple[Modality, ...]],
+def directions(
+    spaces: Mapping[str, Collection[Modality]],
     embedded: Mapping[str, Mapping[Modality, Embedded]],
-    pairs: tuple[Pair, ...],
+    pairs: tuple[Pair, ...] = (),
 ) -> Iterator[tuple[Modality, Modality, Embedded, Embedded]]:
-    """(query modality, gallery modality, queries, gallery) of both directions of every pair that has common clips."""
+    """(query modality, gallery modality, queries, gallery) of both directions of every pair (all, when empty) that has
+    common clips, in the smallest space that holds it."""
     there = tuple(dict.fromkeys(m for vectors in embedded.values() for m in vectors))
     for pair in pairs or combinations(there, 2):
         # A pair may have no common space, or no validation clip may have one of its modalities.
@@ -98,7 +97,7 @@ def _directions(
             continue
         for query, gallery in (pair, pair[::-1]):
             q, g = embedded[space][query], embedded[space][gallery]
-            if set(q.owner.tolist()) & set(g.owner.tolist()):
+            if np.intersect1d(q.owner, g.owner).size:
                 yield query, gallery, q, g
 
 
@@ -131,7 +130,7 @@ def add_last_layer(
         asked = (pair for pair in pairs or combinations(held, 2) if set(pair) <= set(held))
         # The pairs that are compared in this space and in no smaller one.
         own = tuple(pair for pair in asked if smallest_space(method.spaces, *pair) == space)
-        if own and (kept := _best(_data(learned[space], held), judged[space], own, np.asarray(validation.groups))):
+        if own and (kept := _best(learned[space], judged[space], own, np.asarray(validation.groups))):
             maps, gain = kept
             method.set_last_layer(space, maps.mean, maps.weight)
             found[space] = {"form": maps.name, **maps.settings, "gain": gain}
@@ -139,14 +138,20 @@ def add_last_layer(
 
 
 def _best(
-    train: LatentData, judged: Mapping[Modality, Embedded], pairs: tuple[Pair, ...], groups: np.ndarray
+    learned: Mapping[Modality, Embedded],
+    judged: Mapping[Modality, Embedded],
+    pairs: tuple[Pair, ...],
+    groups: np.ndarray,
 ) -> tuple[linear.LinearMaps, float] | None:
     """Returns (best maps, their gain in score); None without a gain."""
-    if len(train.joined()) < 2:
+    held = {m: vectors for m, vectors in learned.items() if m in judged}
+    owner = {m: own.owner.astype(np.int64) for m, own in held.items()}
+    train = LatentData.from_arrays({m: own.vectors for m, own in held.items()}, owner=owner).joined()
+    if len(train) < 2:
         return None
-    candidates = list(_candidates(training_moments(train.joined())))
-    before, clips = flat_scores(clip_scores({"joint": tuple(judged)}, {"joint": judged}, pairs))
-    scores_KC = np.stack([flat_scores(_scores(c, judged, pairs))[0] for c in candidates])
+    candidates = list(_candidates(training_moments(train)))
+    before, clips = flat_scores(clip_scores({"joint": tuple(judged)}, {"joint": judged}, pairs).values())
+    scores_KC = np.stack([flat_scores(_scores(c, judged, pairs).values())[0] for c in candidates])
     recordings = groups[clips]
     fold_C = fold_of(recordings)
     pooled_C = np.empty(len(clips))
@@ -177,9 +182,3 @@ def _candidates(m: linear.Moments) -> Iterator[linear.LinearMaps]:
 def _scores(maps: linear.LinearMaps, judged: Mapping[Modality, Embedded], pairs: tuple[Pair, ...]) -> Any:
     vectors = {m: Embedded(maps.embed({m: torch.from_numpy(v.vectors)})[m].numpy(), v.owner) for m, v in judged.items()}
     return clip_scores(maps.spaces, {"joint": vectors}, pairs)
-
-
-def _data(vectors: Mapping[Modality, Embedded], held: list[Modality]) -> LatentData:
-    return LatentData.from_arrays(
-        {m: vectors[m].vectors for m in held}, owner={m: vectors[m].owner.astype(np.int64) for m in held}
-    )

@@ -12,7 +12,7 @@ import numpy as np
 from seehear.errors import SeehearError
 from seehear.evaluation.bootstrap import FEW_GROUPS, Comparison, compare
 from seehear.evaluation.embedded import Embedded, embed_latents
-from seehear.evaluation.verdict import percent
+from seehear.evaluation.results import percent
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.records import digest
 from seehear.methods.base import Method
@@ -21,6 +21,7 @@ from seehear.runs.closed_forms import vectors_only
 from seehear.runs.config import LatentInputs, presets
 from seehear.runs.scores import ClipScores, clip_scores, flat_scores
 from seehear.space.frozen import Towers, frozen_method, frozen_towers
+from seehear.types import Modality
 
 if TYPE_CHECKING:
     from seehear.library.tables import LibraryTables
@@ -166,29 +167,26 @@ def judge(trained: Directions, others: Mapping[str, Directions], groups: np.ndar
     rivals: dict[str, dict[str, tuple[ClipScores, ClipScores]]] = {}
     for name, scores in others.items():
         for direction in (d for d in trained if d in scores):
-            mine, other = trained[direction], scores[direction]
-            shared, at, there = np.intersect1d(mine.clips, other.clips, return_indices=True)
+            ours, theirs = trained[direction], scores[direction]
+            shared, at, there = np.intersect1d(ours.clips, theirs.clips, return_indices=True)
             if len(shared):
-                rivals.setdefault(name, {})[direction] = mine.take(at), other.take(there)
+                rivals.setdefault(name, {})[direction] = ours.take(at), theirs.take(there)
     if not rivals:
         return None
-    ours = _standing(TRAINING, trained, trained, ())
+    first = _standing(TRAINING, {direction: (own, own) for direction, own in trained.items()})
     found = {d for d, scores in trained.items() if _above_chance(scores, groups)}
     rest = [
-        _standing(name, {d: other for d, (_, other) in known.items()}, {d: mine for d, (mine, _) in known.items()},
-                  tuple(d for d in trained if d in found - known.keys()))
+        _standing(name, known, lacks=tuple(d for d in trained if d in found - known.keys()))
         for name, known in rivals.items()
-    ]  # fmt: skip
+    ]
     # By the lead over the directions that a rival knows: its score alone may be of easier ones.
     rest.sort(key=lambda s: -s.lead)
-    pairs = rivals[rest[0].name].values()
-    own, clips = flat_scores({str(n): mine for n, (mine, _) in enumerate(pairs)})
-    theirs, _ = flat_scores({str(n): other for n, (_, other) in enumerate(pairs)})
+    (own, clips), (other, _) = map(flat_scores, zip(*rivals[rest[0].name].values(), strict=True))
     clips_all = np.unique(np.concatenate([s.clips for s in trained.values()]))
     asked = {direction: len(scores.clips) for direction, scores in trained.items()}
     # By recording: clips of one are not independent, and an interval over clips would be too narrow.
-    gain = compare(theirs, own, groups[clips])
-    return Verdict(standings=(ours, *rest), clips=len(clips_all), asked=asked, gain=gain)
+    gain = compare(other, own, groups[clips])
+    return Verdict(standings=(first, *rest), clips=len(clips_all), asked=asked, gain=gain)
 
 
 def _above_chance(own: ClipScores, groups: np.ndarray) -> bool:
@@ -197,18 +195,14 @@ def _above_chance(own: ClipScores, groups: np.ndarray) -> bool:
     return gain.low > 0 or (gain.groups < 2 and gain.difference > 0)
 
 
-def _standing(name: str, values: Directions, trained: Directions, lacks: tuple[str, ...]) -> _Contender:
-    directions = {direction: (float(s.first.mean()), float(s.ten.mean())) for direction, s in values.items()}
-    first, ten = np.mean(list(directions.values()), axis=0)
-    own = np.mean([(s.first.mean(), s.ten.mean()) for s in trained.values()], axis=0)
-    return _Contender(
-        name=name,
-        first=float(first),
-        ten=float(ten),
-        directions=directions,
-        trained=(float(own[0]), float(own[1])),
-        lacks=lacks,
-    )
+def _standing(
+    name: str, scores: Mapping[str, tuple[ClipScores, ClipScores]], lacks: tuple[str, ...] = ()
+) -> _Contender:
+    """`scores`: (trained, this model) of each direction."""
+    shares = {d: [(float(s.first.mean()), float(s.ten.mean())) for s in both] for d, both in scores.items()}
+    trained, own = np.mean(list(shares.values()), axis=0).tolist()
+    directions = {d: both[1] for d, both in shares.items()}
+    return _Contender(name=name, first=own[0], ten=own[1], directions=directions, trained=tuple(trained), lacks=lacks)
 
 
 def examples(
@@ -220,12 +214,12 @@ def examples(
     # Clips of directions that could not be asked before.
     new: list[_RankChange] = []
     for direction, own in after.items():
-        if own.rank is None or direction.endswith("->text"):
+        if direction.endswith("->text"):
             # A clip has several texts: such a rank is not one among clips.
             continue
         clips = [ids[n] for n in own.clips.tolist()]
         other = before.get(direction)
-        if other is None or other.rank is None:
+        if other is None:
             new += [_RankChange(direction, clip, None, float(own.rank[n]), own.gallery) for n, clip in enumerate(clips)]
             continue
         _, at, there = np.intersect1d(own.clips, other.clips, return_indices=True)
@@ -246,21 +240,20 @@ def examples(
 
 def frozen_spaces(library: LibraryTables) -> dict[str, Towers]:
     """Towers by name of the joint encoders whose latents the library has in two modalities or more."""
+    spaces = frozen_towers(library.encoders())
+    return {name: towers for name, towers in spaces.items() if len(encoders_of_towers(library, towers)) > 1}
+
+
+def encoders_of_towers(library: LibraryTables, towers: Towers) -> dict[Modality, list[str]]:
+    """Encoders of the towers that the library has latents of; the others are there for queries alone."""
     known = library.encoders()
-    return {
-        name: towers
-        for name, towers in frozen_towers(known).items()
-        if sum(infos[0]["name"] in known for infos in towers.values()) > 1
-    }
+    return {m: [infos[0]["name"]] for m, infos in towers.items() if infos[0]["name"] in known}
 
 
 def frozen_scores(library: LibraryTables, towers: Towers, ids: np.ndarray) -> Directions:
     """A frozen space on the validation clips of these ids."""
-    # A tower may be there for queries alone.
-    known = library.encoders()
-    encoders = {m: [infos[0]["name"]] for m, infos in towers.items() if infos[0]["name"] in known}
     try:
-        data = load_latents(library, encoders=encoders, where="split = 'val'")
+        data = load_latents(library, encoders=encoders_of_towers(library, towers), where="split = 'val'")
     except SeehearError:
         # No validation clip has two of its modalities: there is nothing to compare.
         return {}

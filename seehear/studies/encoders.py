@@ -2,7 +2,7 @@
 
     mutual k-NN   share of the neighbours of a clip that both encoders have in common      (`evaluation/geometry.py`)
     CKA           similarity of the whole geometry, up to a rotation
-    CCA MRR       retrieval by a linear map, recordings held out; ranks the pairs          (`crossfit.py`)
+    CCA MRR       retrieval by a linear map, recordings held out; ranks the pairs           (`trained.py`)
 
 `check` trains each pair and reports how well each number predicted the outcome: the rank correlation with validation,
 which would choose the pair, and with the test split.
@@ -26,40 +26,38 @@ from seehear.inputs.latents import LatentData
 from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.studies import table as figure
-from seehear.studies.crossfit import held_out_retrieval
 from seehear.studies.grid import Cell, Result, cell_key, run_grid
 from seehear.studies.table import Study, Table, TableRow, estimate, tabulate
-from seehear.studies.trained import about_data, check_held_out, check_model, latents_of, measured, only
+from seehear.studies.trained import (
+    StudyOptions,
+    about_data,
+    check_held_out,
+    held_out_retrieval,
+    latents_of,
+    measured,
+    only,
+)
 
 PREDICTORS = ("CCA MRR", "mutual k-NN", "CKA")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderStudyOptions:
-    encoders: tuple[str, ...] = ()
-    """Names of encoders; all that the library has latents of when not given."""
+class EncoderStudyOptions(StudyOptions):
     clips: int = 2000
     """Maximal number of training clips; a fixed random sample of more."""
     neighbours: int = 10
     """k of the mutual k-NN."""
     check: bool = False
     """Also train every pair, and compare."""
-    model: str = "linear"
-    """Model that the check trains: closed, linear or base."""
-    seeds: int = 3
-    """Number of runs of each pair in the check."""
-    redo: bool = False
-    """Measure again what the folder holds of other data or options."""
 
     def __post_init__(self) -> None:
-        check_range(self, "[1, inf)", "clips", "neighbours", "seeds")
-        check_model(self.model)
+        super().__post_init__()
+        check_range(self, "[1, inf)", "clips", "neighbours")
 
 
-def encoder_study(library: LibraryTables, folder: Path, options: EncoderStudyOptions | None = None) -> Study:
+def encoder_study(library: LibraryTables, folder: Path, options: EncoderStudyOptions) -> Study:
     """The study of all pairs of encoders that the library has latents of, best first."""
     figure.require_figures()
-    options = options or EncoderStudyOptions()
     return encoder_pairs(latents_of(library, options.encoders), folder, options)
 
 

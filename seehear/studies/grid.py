@@ -16,11 +16,13 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from seehear.errors import SeehearError, read_json
+from seehear.evaluation.report import finite
 from seehear.progress import Interrupted, clock, counted, hushed, say, stop_requests
 from seehear.train.config import flat
 from seehear.train.files import write_text
@@ -52,23 +54,19 @@ def run_grid(
     redo: bool = False,
     verbose: bool = False,
 ) -> list[Result]:
-    """Results of all cells in order; those that `folder` lacks are measured.
-
-    `about`: facts that all cells share and the numbers depend on. Finished cells with another `about` are an error that
-    names the difference, or measured again with `redo`. A cell that raises `SeehearError` counts as failed. `verbose`:
-    cells print their own output, besides the line per cell. Keep the seeds of a setting together in `cells`: a stopped
-    study then has complete rows.
-    """
+    """Results of all cells in order; those that `folder` lacks are measured. `about`: facts that all cells share and
+    the numbers depend on. Finished cells with another `about` are an error that names the difference, or measured again
+    with `redo`. A cell that raises `SeehearError` counts as failed. `verbose`: cells print their own output, besides
+    the line per cell. Keep the seeds of a setting together in `cells`: a stopped study then has complete rows."""
     folder, keys = Path(folder), [cell_key(cell) for cell in cells]
     if twice := [dict(cell) for cell, key in zip(cells, keys, strict=True) if keys.count(key) > 1]:
         raise ValueError(f"a cell is in the study twice: {twice[0]}")
     # Tuples become lists, as in the files that it is compared with.
-    about = json.loads(json.dumps(about))
-    stored = {key: _read(folder / "cells" / f"{key}.json", about, redo=redo) for key in keys}
-    found = {key: result for key, result in stored.items() if result is not None}
-    todo = [(key, cell) for key, cell in zip(keys, cells, strict=True) if key not in found]
+    about = finite(about)
     for part in ("cells", "failed"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+    found = {k: stored for k in keys if (stored := _read(folder / "cells" / f"{k}.json", about, redo=redo)) is not None}
+    todo = [(key, cell) for key, cell in zip(keys, cells, strict=True) if key not in found]
     if found:
         say(f"{folder}: {len(found):,} of {len(cells):,} cells are measured already")
     started = time.monotonic()
@@ -100,12 +98,9 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
     started = time.monotonic()
     failed = folder / "failed" / f"{key}.json"
     try:
-        if verbose:
+        # The progress of a cell would hide that of the study.
+        with nullcontext() if verbose else hushed():
             values = run(cell)
-        else:
-            # The progress of a cell would hide that of the study.
-            with hushed():
-                values = run(cell)
     # Neither finished nor failed: nothing is written, and the cell is measured again.
     except Interrupted as stopped:
         raise Interrupted("stopped in the middle of a cell: run the same command again to continue") from stopped
@@ -122,11 +117,9 @@ def _measured(folder: Path, key: str, cell: Cell, run: Measure, about: Mapping[s
 
 
 def _write(path: Path, result: Result, about: Mapping[str, Any]) -> None:
-    # JSON has no NaN.
-    values = {name: value if math.isfinite(value) else None for name, value in result.values.items()}
-    plain = {"cell": result.cell, "about": about, "values": values, "seconds": round(result.seconds, 3)}
+    plain = {"cell": result.cell, "about": about, "values": result.values, "seconds": round(result.seconds, 3)}
     plain |= {"error": result.error} if result.error else {}
-    write_text(path, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(finite(plain), indent=1, ensure_ascii=False) + "\n")
 
 
 def _read(path: Path, about: Mapping[str, Any], *, redo: bool) -> Result | None:

@@ -24,9 +24,9 @@ from seehear.studies.grid import Cell, run_grid
 from seehear.studies.table import SeedEstimate, Study, estimate, tabulate
 from seehear.studies.trained import (
     MEASURES,
+    StudyOptions,
     about_data,
     check_held_out,
-    check_model,
     latents_of,
     measured,
     training_part,
@@ -46,31 +46,24 @@ _FULL = 0.97
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataStudyOptions:
+class DataStudyOptions(StudyOptions):
     sizes: tuple[int, ...] = ()
     """Numbers of training clips; all of them, and that halved five times, when not given."""
     seeds: int = 5
     """Orders of the recordings, each trained with its own seed."""
-    encoders: tuple[str, ...] = ()
-    """Names of encoders; all that the library has latents of when not given."""
-    model: str = "linear"
-    """Model to train: closed, linear or base."""
     measure: str = "R@10"
     """Measure of the curve: R@1, R@10 or MRR."""
-    redo: bool = False
-    """Measure again what the folder holds of other data or options."""
 
     def __post_init__(self) -> None:
-        check_range(self, "[1, inf)", "seeds", "sizes")
-        check_model(self.model)
+        super().__post_init__()
+        check_range(self, "[1, inf)", "sizes")
         if self.measure not in MEASURES:
             raise SeehearError(f"unknown measure {self.measure!r} (known: {', '.join(MEASURES)})")
 
 
-def data_study(library: LibraryTables, folder: Path, options: DataStudyOptions | None = None) -> Study:
+def data_study(library: LibraryTables, folder: Path, options: DataStudyOptions) -> Study:
     """Recall on the test split against number of training clips, and what more would bring."""
     figure.require_figures()
-    options = options or DataStudyOptions()
     return learning_curve(latents_of(library, options.encoders), folder, options)
 
 
@@ -101,19 +94,15 @@ def learning_curve(data: LatentData, folder: Path, options: DataStudyOptions) ->
         "mean of both directions.",
     )
     table = tabulate(results, measures=MEASURES, title="Recall against number of pairs", notes=notes, percent=True)
-    points, values = [], []
-    for n in sizes:
-        own = [
-            r.values for r in results if r.cell["clips"] == n and math.isfinite(r.values.get(options.measure, math.nan))
-        ]
-        if own:
-            values.append([v[options.measure] for v in own])
-            points.append((float(np.mean([v["clips"] for v in own])), estimate(values[-1])))
+    known = [r for r in results if math.isfinite(r.values.get(options.measure, math.nan))]
+    by_size = [own for n in sizes if (own := [r.values for r in known if r.cell["clips"] == n])]
+    values = [[v[options.measure] for v in own] for own in by_size]
+    points = [(float(np.mean([v["clips"] for v in own])), estimate(v)) for own, v in zip(by_size, values, strict=True)]
     if len(points) < FEWEST:
         raise SeehearError(f"only {len(points)} numbers of clips could be measured, a curve needs {FEWEST}")
     whole = fit_curve(points, values)
-    forecasts = _forecasts(points, values, whole)
-    study = Study(folder, (table,), tuple(_words(forecasts, options)), tuple(results), about, {"forecasts": forecasts})
+    forecasts, said = _outcome(points, values, whole, options.measure)
+    study = Study(folder, (table,), tuple(said), tuple(results), about, {"forecasts": forecasts})
     study.save()
     figure.save_figure(folder / "data", partial(_draw, points=points, curve=whole, options=options))
     return study
@@ -130,45 +119,40 @@ def nested(data: LatentData, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
     return rows[np.isin(groups, names[order[:enough]])]
 
 
-def _forecasts(
-    points: Sequence[tuple[float, SeedEstimate]], values: Sequence[Sequence[float]], whole: _LearningCurve
-) -> dict[str, Any]:
-    """Forecasts for more clips and, with enough sizes, the back-test, as plain values for `study.json`."""
+def _outcome(
+    points: Sequence[tuple[float, SeedEstimate]],
+    values: Sequence[Sequence[float]],
+    whole: _LearningCurve,
+    name: str,
+) -> tuple[dict[str, Any], list[str]]:
+    """Forecasts for more clips and, with enough sizes, the back-test: as plain values for `study.json`, and in
+    sentences."""
     largest, now = points[-1]
-    found: dict[str, Any] = {"now": {"pairs": largest, **asdict(now)}, "families": whole.families}
-    found |= {"misfit": whole.misfit}
+    plain: dict[str, Any] = {"now": {"pairs": largest, **asdict(now)}, "families": whole.families}
+    plain |= {"misfit": whole.misfit}
+    said = [f"With {largest:,.0f} training clips {name} is {100 * now.mean:.1f} %."]
+    if now.mean > _FULL:
+        said.append(f"{name} is close to its maximum: use a harder measure (--measure R@1) or more test clips.")
     for times in (2, _TIMES):
-        found[f"times {times}"] = asdict(whole.at(times * largest))
-        found[f"gain of times {times}"] = asdict(whole.gain(largest, times * largest))
+        forecast, gain = whole.at(times * largest), whole.gain(largest, times * largest)
+        plain |= {f"times {times}": asdict(forecast), f"gain of times {times}": asdict(gain)}
+        said.append(outlook(times, forecast, gain))
     # At least a factor of two: nearer sizes would flatter the forecast.
     back = [n for n, _ in points if n <= largest / 2]
-    if len(back) >= FEWEST:
-        told = fit_curve(points[: len(back)], values[: len(back)]).at(largest)
-        found["back-test"] = {"fitted up to": back[-1], "factor": largest / back[-1], **asdict(told), "was": now.mean}
-        # One seed has no interval.
-        low, high = (now.mean, now.mean) if math.isnan(now.low) else (now.low, now.high)
-        found["back-test"]["held"] = told.low - _CLOSE <= high and low <= told.high + _CLOSE
-    return found
-
-
-def _words(found: dict[str, Any], options: DataStudyOptions) -> list[str]:
-    name, now = options.measure, found["now"]
-    sentences = [f"With {now['pairs']:,.0f} training clips {name} is {100 * now['mean']:.1f} %."]
-    if now["mean"] > _FULL:
-        sentences.append(f"{name} is close to its maximum: use a harder measure (--measure R@1) or more test clips.")
-    for times in (2, _TIMES):
-        forecast, gain = Forecast(**found[f"times {times}"]), Forecast(**found[f"gain of times {times}"])
-        sentences.append(outlook(times, forecast, gain))
-    test = found.get("back-test")
-    if test is None:
-        return [*sentences, "There are too few sizes for a back-test of the forecast: it is a guess."]
-    predicted = f"{100 * test['value']:.1f} % ({100 * test['low']:.1f} to {100 * test['high']:.1f})"
-    return [
-        *sentences,
-        f"Back-test: fitted on up to {test['fitted up to']:,.0f} clips, the curve predicted {predicted} for "
-        f"{now['pairs']:,.0f}; {100 * test['was']:.1f} % was measured, "
-        + ("within the forecast." if test["held"] else "outside the forecast: do not rely on it."),
-        f"The back-test spans a factor of {test['factor']:.0f}; no factor of {_TIMES} can be checked here, and the "
+    if len(back) < FEWEST:
+        return plain, [*said, "There are too few sizes for a back-test of the forecast: it is a guess."]
+    told, factor = fit_curve(points[: len(back)], values[: len(back)]).at(largest), largest / back[-1]
+    # One seed has no interval.
+    low, high = (now.mean, now.mean) if math.isnan(now.low) else (now.low, now.high)
+    held = told.low - _CLOSE <= high and low <= told.high + _CLOSE
+    plain["back-test"] = {"fitted up to": back[-1], "factor": factor, **asdict(told), "was": now.mean, "held": held}
+    predicted = f"{100 * told.value:.1f} % ({100 * told.low:.1f} to {100 * told.high:.1f})"
+    return plain, [
+        *said,
+        f"Back-test: fitted on up to {back[-1]:,.0f} clips, the curve predicted {predicted} for {largest:,.0f}; "
+        f"{100 * now.mean:.1f} % was measured, "
+        + ("within the forecast." if held else "outside the forecast: do not rely on it."),
+        f"The back-test spans a factor of {factor:.0f}; no factor of {_TIMES} can be checked here, and the "
         "forecast is for clips of the same kind.",
     ]
 

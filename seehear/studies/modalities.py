@@ -1,7 +1,7 @@
 """Contribution of each modality, pair, term of the loss and shared space.
 
 Every row is trained with the same steps and seeds on the same clips, those with all modalities, and measured on the
-same held-out clips (`modality_measures.py`). Answers are differences between rows (`modality_report.py`).
+same held-out clips (`measures`). Answers are differences between rows (`modality_report.py`).
 """
 
 from __future__ import annotations
@@ -14,20 +14,36 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import torch
 
 from seehear.errors import SeehearError
-from seehear.evaluation.embedded import embed_latents
+from seehear.evaluation.classify import Labelled, linear_probe
+from seehear.evaluation.embedded import Embedded, embed_latents, fuse, smallest_space, within
+from seehear.evaluation.geometry import agreement
+from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.contexts import contexts
 from seehear.inputs.latents import LatentData, encoders_of, load_latents
 from seehear.library.tables import SPLITS, LibraryTables
+from seehear.nn.kmeans import assign, kmeans, starting_points
+from seehear.nn.random import seed_of
+from seehear.nn.unit import unit
 from seehear.npz import open_npz
 from seehear.progress import say
 from seehear.recipes import fusemix
 from seehear.runs.config import LatentInputs, LatentsConfig, Run
 from seehear.runs.evaluate import data_revision, same_encoders
+from seehear.runs.scores import directions
 from seehear.studies.grid import Cell, cell_key, run_grid
-from seehear.studies.modality_measures import Answered, Vectors, measures
-from seehear.studies.modality_report import Design, Findings, designs, latents_run, possible, run_of, write_report
+from seehear.studies.modality_report import (
+    Answered,
+    Design,
+    Findings,
+    designs,
+    latents_run,
+    possible,
+    run_of,
+    write_report,
+)
 from seehear.studies.table import Study, require_figures
 from seehear.studies.trained import about_data, finished, remove_run
 from seehear.types import MODALITIES, Modality
@@ -65,9 +81,8 @@ class _MethodInputs:
     tested: LatentData | None = None
 
 
-def study_modalities(library: LibraryTables, folder: str | Path, options: ModalityOptions | None = None) -> Study:
+def study_modalities(library: LibraryTables, folder: str | Path, options: ModalityOptions) -> Study:
     """Measures missing cells; writes `study.json`, `table.md` and the figure."""
-    options = options or ModalityOptions()
     other = LibraryTables.open(options.test_on) if options.test_on else None
     runs: dict[str, Run[LatentsConfig, Any] | None] = {CLOSED: None}
     runs |= {name: latents_run(name) for name in options.methods}
@@ -87,8 +102,8 @@ def study_modalities(library: LibraryTables, folder: str | Path, options: Modali
             tested[name] = load_latents(other, encoders={m: [e["name"] for e in es] for m, es in own.encoders.items()})
             same_encoders(tested[name], own.encoders, other)
     # The same clips for every row: else a modality would seem to help where it only brings other clips.
-    data = complete(data, ("train",) if other else SPLITS)
-    tested = complete(tested, ("test",)) if other else data
+    data = _complete(data, ("train",) if other else SPLITS)
+    tested = _complete(tested, ("test",)) if other else data
     one_label = {clip.id: clip.labels[0] for clip in (other or library).clips("array_length(labels) = 1")}
     inputs = {name: _MethodInputs(tuple(encoders)) for name, encoders in chosen.items()}
     for name, own in data.items():
@@ -121,7 +136,7 @@ def study_of(data: LatentData, labels: Sequence[str], folder: str | Path, option
                 "memory have no times"
             )
     label_of = dict(zip(data.ids.tolist(), labels, strict=True))
-    whole = complete({CLOSED: data}, SPLITS)[CLOSED]
+    whole = _complete({CLOSED: data}, SPLITS)[CLOSED]
     own = _MethodInputs(whole.modalities, LatentInputs(whole), whole)
     return _study(dict.fromkeys((CLOSED, *options.methods), own), label_of, folder, options)
 
@@ -155,7 +170,7 @@ def _study(
     return write_report(folder, Findings(results, queries, tested.groups.numpy()), rows, about=about)
 
 
-def complete(data: Mapping[str, LatentData], splits: Sequence[str]) -> dict[str, LatentData]:
+def _complete(data: Mapping[str, LatentData], splits: Sequence[str]) -> dict[str, LatentData]:
     """The clips with every modality of every method, the same for all rows."""
     whole = {name: own.joined(at_least=len(own.modalities)) for name, own in data.items()}
     shared = set.intersection(*(set(own.ids.tolist()) for own in whole.values()))
@@ -222,3 +237,93 @@ def _read(folder: Path, cell: Cell) -> dict[str, Answered]:
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         cell_file = folder / "cells" / f"{cell_key(cell)}.json"
         raise SeehearError(f"{path} cannot be read: remove {cell_file}, and it is measured again") from error
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Measures of a row, from the vectors of all clips in every space of a model.
+
+Vectors = Mapping[str, Mapping[Modality, Embedded]]
+"""By space, by modality; owners are row numbers of the clips."""
+_METRICS = ("R@1", "R@5", "R@10", "median_rank")
+_FUSED = "text->video+audio"
+
+
+@dataclass(frozen=True)
+class _RowMeasures:
+    values: dict[str, float]
+    queries: dict[str, Answered]
+    """Scores by measure, for measures that are means over queries."""
+
+
+def measures(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], *, seed: int) -> _RowMeasures:
+    """Retrieval among the test clips and, with two labels or more ('' is none), probes of each modality and clusters.
+    Fitted on train, chosen on val, measured on test."""
+    found = _RowMeasures({}, {})
+    inside = splits == "test"
+    _retrieved(found, {space: within(own, inside) for space, own in vectors.items()}, np.flatnonzero(inside))
+    if len({label for label in labels if label}) > 1:
+        _probed(found, vectors, splits, labels)
+        found.values.update(_clustered(vectors, splits, labels, seed))
+    return found
+
+
+def _retrieved(found: _RowMeasures, vectors: Vectors, clips: np.ndarray) -> None:
+    """Adds every direction, in the smallest space that holds both, and text against video and audio together."""
+    for query, gallery, q, g in directions(vectors, vectors):
+        _scores(found, f"{query}->{gallery}", q, g, clips)
+    if {"video", "audio", "text"} <= {m for own in vectors.values() for m in own}:
+        _scores(found, _FUSED, *_fused(vectors), clips)
+
+
+def _fused(vectors: Vectors) -> tuple[Embedded, Embedded]:
+    """(text, video+audio): the mean direction in one space, or the sum of the cosines of two as one product."""
+    if space := smallest_space(vectors, "video", "audio", "text"):
+        return vectors[space]["text"], fuse([vectors[space]["video"], vectors[space]["audio"]])
+    sides = [(m, smallest_space(vectors, m, "text")) for m in ("video", "audio")]
+    pairs = [(vectors[space][m], vectors[space]["text"]) for m, space in sides if space]
+    # Side by side, so that one inner product is the sum of two cosines.
+    gallery, query = (np.concatenate([pair[i].vectors for pair in pairs], axis=1) for i in (0, 1))
+    return Embedded(unit(query), pairs[0][1].owner), Embedded(unit(gallery), pairs[0][0].owner)
+
+
+def _scores(found: _RowMeasures, name: str, query: Embedded, gallery: Embedded, clips: np.ndarray) -> None:
+    result = retrieval(query.vectors, gallery.vectors, query.owner, gallery.owner)
+    found.values.update({f"{name} {metric}": result.metrics[metric] for metric in _METRICS})
+    found.queries[f"{name} R@10"] = Answered(result.per_query["R@10"], clips[query.owner[result.rows]])
+
+
+def _probed(found: _RowMeasures, vectors: Vectors, splits: np.ndarray, labels: Sequence[str]) -> None:
+    """Adds logistic regression on the vectors of video and of audio, in the smallest space that holds each."""
+    for m in ("video", "audio"):
+        if (space := smallest_space(vectors, m)) is None:
+            continue
+        own = vectors[space][m].one_each()
+        # A clip without a label is neither right nor wrong.
+        known = np.array([bool(labels[c]) for c in own.owner])
+        rows = {split: np.flatnonzero((splits[own.owner] == split) & known) for split in ("train", "val", "test")}
+        if all(len(some) for some in rows.values()):
+            parts = [Labelled(own.vectors[some], [labels[c] for c in own.owner[some]]) for some in rows.values()]
+            # Chosen on validation clips, as for every probe here.
+            result = linear_probe(*parts)
+            found.values[f"{m} probe"] = result.metrics["top1"]
+            found.queries[f"{m} probe"] = Answered(result.per_query["top1"], own.owner[rows["test"]])
+
+
+def _clustered(vectors: Vectors, splits: np.ndarray, labels: Sequence[str], seed: int) -> dict[str, float]:
+    """Agreement of labels and clusters of the test clips: k-means on the training clips' fused vectors, k labels."""
+    # The space with the most modalities.
+    space = max(vectors, key=lambda name: len(vectors[name]))
+    fused = fuse(list(vectors[space].values()))
+    known = np.array([bool(labels[c]) for c in fused.owner])
+    train = torch.from_numpy(fused.vectors[splits[fused.owner] == "train"])
+    test = np.flatnonzero((splits[fused.owner] == "test") & known)
+    kinds = len({label for label in labels if label})
+    # Fewer clips than clusters have no k-means.
+    if len(train) < kinds or not len(test):
+        return {}
+    # By the seed of the cell: its starting points vary with the rest of it.
+    generator = torch.Generator().manual_seed(seed_of(seed, "clusters of the study"))
+    centroids_KE = kmeans(train, starting_points(train, kinds, generator)).centroids_KE
+    cluster = assign(torch.from_numpy(fused.vectors[test]), centroids_KE).numpy()
+    found = agreement([labels[c] for c in fused.owner[test]], cluster)
+    return {f"clusters {name}": value for name, value in found.items()}

@@ -16,7 +16,6 @@ from seehear.evaluation.bootstrap import seeded_interval
 from seehear.methods.mcn_config import MCNConfig
 from seehear.runs.config import LatentsConfig, Run, recipe
 from seehear.studies.grid import Result, cell_key
-from seehear.studies.modality_measures import Answered
 from seehear.studies.table import SeedEstimate, Study, Table, dots, save_figure, tabulate
 from seehear.types import MODALITIES, Modality
 
@@ -30,6 +29,16 @@ _NOTES = (
 # Clips among which the first 10 say little.
 _FEW = 20
 _INTERVAL = "95 % interval over recordings and seeds; of clusters the t interval over seeds"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Score of each query, or of each clip that a probe classified."""
+
+    scores: np.ndarray
+    """(Q,) float64."""
+    clips: np.ndarray
+    """(Q,) int64 numbers of their clips."""
 
 
 @dataclass(frozen=True)
@@ -105,23 +114,17 @@ def write_report(folder: Path, found: Findings, rows: Sequence[Design], *, about
 
 def answers(found: Findings, rows: Sequence[Design]) -> Iterator[_StudyAnswer]:
     """Differences between the two rows of each question, for every method that has both; then between methods."""
-    methods = list(dict.fromkeys(str(result.cell["method"]) for result in found.results))
-    for question, measure, more, less in _questions(rows):
-        for method in methods:
-            one, other = found.runs(method, more, measure), found.runs(method, less, measure)
-            if one and other:
-                sides = (f"{method}, {more}", f"{method}, {less}")
-                yield _StudyAnswer(question, measure, *sides, found.estimate(one, other))
-    full = _full(rows)
+    methods, full = list(dict.fromkeys(str(result.cell["method"]) for result in found.results)), _full(rows)
+    # (question, measure, method and design with it, method and design without)
+    asked = [(q, measure, (m, more), (m, less)) for q, measure, more, less in _questions(rows) for m in methods]
     # Every pair of methods once, on the full set of modalities.
-    for k, less_method in enumerate(methods):
-        for method in methods[k + 1 :]:
-            one, other = (found.runs(name, full.name, _best(full)) for name in (method, less_method))
-            if one and other:
-                sides = (f"{method}, {full.name}", f"{less_method}, {full.name}")
-                yield _StudyAnswer(
-                    f"Is {method} better than {less_method}?", _best(full), *sides, found.estimate(one, other)
-                )
+    for less, more in combinations(methods, 2):
+        asked.append((f"Is {more} better than {less}?", _best(full), (more, full.name), (less, full.name)))
+    for question, measure, with_it, without in asked:
+        one, other = found.runs(*with_it, measure), found.runs(*without, measure)
+        if one and other:
+            difference = found.estimate(one, other)
+            yield _StudyAnswer(question, measure, ", ".join(with_it), ", ".join(without), difference)
 
 
 def _full(rows: Sequence[Design]) -> Design:

@@ -1,7 +1,7 @@
 """Selection of training clips, and a study that compares the ways to select.
 
     kdpp      greedy k-DPP on the latents of one modality, as FuseMix's authors select pairs
-    quality   clips whose modalities agree best under cross-fitted maps (`crossfit.agreement`)
+    quality   clips whose modalities agree best under cross-fitted maps (`trained.agreement`)
     random    a fixed random draw
 
 The study trains on every selection at every size and measures on held-out clips: FuseMix's study of quantity, quality
@@ -24,13 +24,13 @@ from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.progress import progress, say
 from seehear.studies import table as figure
-from seehear.studies.crossfit import agreement
 from seehear.studies.grid import Cell, Result, Value, run_grid
 from seehear.studies.table import Study, Table, tabulate
 from seehear.studies.trained import (
+    StudyOptions,
     about_data,
+    agreement,
     check_held_out,
-    check_model,
     latents_of,
     measured,
     training_part,
@@ -63,7 +63,7 @@ class SelectOptions:
 
 
 @dataclass(frozen=True)
-class Selection:
+class _Selection:
     ids: list[str]
     """Clips in order of choice: the first half is the selection of half as many."""
     said: str
@@ -75,13 +75,13 @@ class Selection:
         return "\n".join(self.ids)
 
 
-def select(library: LibraryTables, clips: int, options: SelectOptions | None = None) -> Selection:
+def select(library: LibraryTables, clips: int, options: SelectOptions | None = None) -> _Selection:
     """Selection among the training clips with two modalities; held-out clips are not read."""
     options = options or SelectOptions()
     data = latents_of(library, options.encoders)
     rows = choose(data, training_rows(data), clips, options)
     said = f"{len(rows):,} of {len(training_rows(data)):,} training clips by {options.by}"
-    return Selection([str(name) for name in data.ids[rows]], said)
+    return _Selection([str(name) for name in data.ids[rows]], said)
 
 
 def choose(data: LatentData, rows: np.ndarray, k: int, options: SelectOptions) -> np.ndarray:
@@ -135,7 +135,7 @@ def mark(library: LibraryTables, ids: Sequence[str], column: str) -> str:
     return f"split <> 'train' OR contains(meta, '{text}')"
 
 
-def write_ids(path: Path, selection: Selection) -> None:
+def write_ids(path: Path, selection: _Selection) -> None:
     """Writes one id per line, in order of choice."""
     write_text(path, "\n".join(selection.ids) + "\n")
 
@@ -144,46 +144,35 @@ def write_ids(path: Path, selection: Selection) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionStudyOptions:
+class SelectionStudyOptions(StudyOptions):
     sizes: tuple[int, ...] = ()
     """Numbers of training clips; an eighth, a quarter and half of all when not given."""
-    seeds: int = 3
-    """Number of runs; each selects among its own random `share` of the training recordings."""
     share: float = 0.8
-    """Share of the training recordings that a seed selects among; with 1 every k-DPP is the same."""
-    encoders: tuple[str, ...] = ()
-    """Names of encoders; all that the library has latents of when not given."""
-    model: str = "linear"
-    """Model to train: closed, linear or base."""
-    redo: bool = False
-    """Measure again what the folder holds of other data or options."""
+    """Random share of the training recordings that a seed selects among; with 1 every k-DPP is the same."""
 
     def __post_init__(self) -> None:
-        check_range(self, "[1, inf)", "seeds", "sizes")
+        super().__post_init__()
+        check_range(self, "[1, inf)", "sizes")
         check_range(self, "(0, 1]", "share")
-        check_model(self.model)
 
 
-def selection_study(library: LibraryTables, folder: Path, options: SelectionStudyOptions | None = None) -> Study:
+def selection_study(library: LibraryTables, folder: Path, options: SelectionStudyOptions) -> Study:
     """Recall on the test split against number of training clips, for each way to select them."""
     figure.require_figures()
-    options = options or SelectionStudyOptions()
     data = latents_of(library, options.encoders)
     check_held_out(data)
     rows = training_rows(data)
     sizes = options.sizes or tuple(len(rows) * share // 8 for share in (1, 2, 4))
     if min(sizes) < 2:
         raise SeehearError(f"the study needs 16 training clips with two modalities, or --sizes; there are {len(rows)}")
-    diverse = {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
-    ways = {"random": SelectOptions(by="random"), **diverse, "quality": SelectOptions(by="quality")}
-    seeds = range(options.seeds)
-    groups = data.groups.numpy()[rows]
+    ways = {"random": SelectOptions(by="random")}
+    ways |= {f"k-DPP on {m}": SelectOptions(by="kdpp", modality=m) for m in data.modalities}
+    ways |= {"quality": SelectOptions(by="quality")}
+    seeds, groups = range(options.seeds), data.groups.numpy()[rows]
     names = np.unique(groups)
     # The clips of a random share of the recordings, by seed.
-    pools = []
-    for seed in seeds:
-        order = np.random.default_rng(seed_of(seed, "pool")).permutation(names)
-        pools.append(rows[np.isin(groups, order[: max(1, round(options.share * len(names)))])])
+    orders = [np.random.default_rng(seed_of(seed, "pool")).permutation(names) for seed in seeds]
+    pools = [rows[np.isin(groups, order[: max(1, round(options.share * len(names)))])] for order in orders]
     if max(sizes) > (fewest := min(map(len, pools))):
         raise SeehearError(f"{max(sizes):,} clips cannot be chosen among the {fewest:,} that a seed sees")
 
@@ -193,11 +182,9 @@ def selection_study(library: LibraryTables, folder: Path, options: SelectionStud
         return choose(data, pools[seed], max(sizes), replace(ways[way], seed=seed))
 
     def run(cell: Cell) -> dict[str, float]:
-        seed = int(cell["seed"] or 0)
-        chosen = pools[seed]
-        if cell["chosen by"] != _ALL:
-            chosen = ordered(str(cell["chosen by"]), seed)[: int(cell["clips"] or 0)]
-        work = folder / "runs" / f"{cell['chosen by']} {cell['clips']} {seed}".replace(" ", "-")
+        way, seed = str(cell["chosen by"]), int(cell["seed"] or 0)
+        chosen = pools[seed] if way == _ALL else ordered(way, seed)[: int(cell["clips"] or 0)]
+        work = folder / "runs" / f"{way} {cell['clips']} {seed}".replace(" ", "-")
         return measured(training_part(data, chosen), options.model, seed=seed, folder=work)
 
     cells: list[Cell] = [{"chosen by": w, "clips": n, "seed": s} for n in sizes for w in ways for s in seeds]

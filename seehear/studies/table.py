@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from seehear.errors import SeehearError, require
-from seehear.evaluation.report import provenance
+from seehear.evaluation.report import finite, provenance
 from seehear.progress import counted
 from seehear.studies.grid import Result, Value
 from seehear.train.files import write_text
@@ -114,9 +114,7 @@ class Table:
         return "\n\n".join([*parts, "\n".join(table), *self.sentences]) + "\n"
 
     def plain(self) -> dict[str, Any]:
-        """Plain values for JSON, with null for numbers that are not finite."""
-        plain = {**asdict(self), "level": LEVEL, "notes": self.sentences}
-        return json.loads(json.dumps(plain), parse_constant=lambda _: None)
+        return {**asdict(self), "level": LEVEL, "notes": self.sentences}
 
 
 def estimate(values: Sequence[float]) -> SeedEstimate:
@@ -127,10 +125,11 @@ def estimate(values: Sequence[float]) -> SeedEstimate:
     mean = float(x.mean())
     if len(x) < 2:
         return SeedEstimate(mean, math.nan, math.nan, 1)
-    from scipy import stats
+    # Not scipy.stats, which takes a second to import.
+    from scipy.special import stdtrit
 
     # Student's t: three seeds say little about their own spread.
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    half = float(stdtrit(len(x) - 1, (1 + LEVEL) / 2) * x.std(ddof=1) / math.sqrt(len(x)))
     return SeedEstimate(mean, mean - half, mean + half, len(x))
 
 
@@ -145,18 +144,15 @@ def tabulate(
 ) -> Table:
     """One row for all cells that differ only in the settings `over`, in order of the cells, with the `measures` (by
     default all) that some cell of it has."""
-    groups: dict[str, list[Result]] = {}
+    groups: dict[frozenset[tuple[str, Value]], list[Result]] = {}
     for result in results:
-        settings = {name: value for name, value in result.cell.items() if name not in over}
-        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(result)
+        groups.setdefault(frozenset(i for i in result.cell.items() if i[0] not in over), []).append(result)
     rows = []
-    for key, own in groups.items():
+    for own in groups.values():
         names = measures or list(dict.fromkeys(name for r in own for name in r.values))
         values = {name: [r.values[name] for r in own if math.isfinite(r.values.get(name, math.nan))] for name in names}
         estimates = {name: estimate(found) for name, found in values.items() if found}
-        # The key is sorted; a table shows settings in the order of the study.
-        order = [name for name in own[0].cell if name in json.loads(key)]
-        settings = {name: own[0].cell[name] for name in order}
+        settings = {name: value for name, value in own[0].cell.items() if name not in over}
         rows.append(TableRow(settings, estimates, sum(bool(r.error) for r in own)))
     return Table(tuple(rows), title, tuple(notes), percent)
 
@@ -184,9 +180,7 @@ class Study:
         plain = {"said": list(self.said), "about": self.about, **provenance(str(self.about.get("command", "")))}
         plain |= {"tables": [table.plain() for table in self.tables], **self.details}
         plain |= {"cells": [asdict(result) for result in self.results]}
-        # JSON has no NaN: a round trip turns it into null.
-        finite = json.loads(json.dumps(plain), parse_constant=lambda _: None)
-        write_text(self.folder / "study.json", json.dumps(finite, indent=1, ensure_ascii=False) + "\n")
+        write_text(self.folder / "study.json", json.dumps(finite(plain), indent=1, ensure_ascii=False) + "\n")
         write_text(self.folder / "table.md", self.markdown())
 
     def markdown(self) -> str:
@@ -260,11 +254,8 @@ def dots(axes: Any, series: Series, lines: Sequence[str], *, x: str, scale: floa
     for k, (name, points) in enumerate(series.items()):
         # Series side by side, so that intervals do not overlap.
         at = np.array([line for line, _ in points]) + 0.18 * (k - (len(series) - 1) / 2)
-        means = scale * np.array([e.mean for _, e in points])
-        # A series without the measure has no points: an empty array needs its shape.
-        bars = scale * np.array([_bars(e) for _, e in points]).reshape(-1, 2).T
-        style = {"fmt": MARKS[k % len(MARKS)], "color": COLOURS[k % len(COLOURS)], "ms": 4.5, "lw": 1.2}
-        axes.errorbar(means, at, xerr=bars, label=name, **style)
+        means, bars = _means(points, scale)
+        axes.errorbar(means, at, xerr=bars, label=name, **_style(k))
     axes.set_yticks(range(len(lines)), list(lines))
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
@@ -278,10 +269,8 @@ def curves(axes: Any, series: Series, *, x: str, y: str, scale: float = 1.0, lin
         # Side by side, so that intervals do not overlap.
         shift = 1 + 0.025 * (k - (len(series) - 1) / 2)
         at = np.array([p[0] for p in points]) * shift
-        means = scale * np.array([e.mean for _, e in points])
-        bars = scale * np.array([_bars(e) for _, e in points]).T
-        style = {"fmt": MARKS[k % len(MARKS)], "color": COLOURS[k % len(COLOURS)], "ms": 4.5, "lw": 1.2}
-        axes.errorbar(at, means, yerr=bars, ls="-" if lines else "none", label=name or None, **style)
+        means, bars = _means(points, scale)
+        axes.errorbar(at, means, yerr=bars, ls="-" if lines else "none", label=name or None, **_style(k))
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{at:,.0f}" for at in places])
     # Ticks at the sizes that were measured, and no others.
@@ -303,8 +292,8 @@ def cloud(axes: Any, points: Sequence[tuple[str, str, float, SeedEstimate]], *, 
     colours = list(dict.fromkeys(point[0] for point in points))
     marks = list(dict.fromkeys(point[1] for point in points))
     for colour, mark, at, e in points:
-        style = {"color": COLOURS[colours.index(colour) % len(COLOURS)], "fmt": MARKS[marks.index(mark) % len(MARKS)]}
-        axes.errorbar([at], [e.mean], yerr=np.array([_bars(e)]).T, ms=5, lw=1.2, **style)
+        means, bars = _means([(at, e)], 1.0)
+        axes.errorbar([at], means, yerr=bars, **_style(colours.index(colour), marks.index(mark)))
     for k, name in enumerate(colours):
         axes.plot([], [], "s", color=COLOURS[k % len(COLOURS)], label=name)
     for k, name in enumerate(marks):
@@ -314,6 +303,13 @@ def cloud(axes: Any, points: Sequence[tuple[str, str, float, SeedEstimate]], *, 
     axes.legend(fontsize=7)
 
 
-def _bars(e: SeedEstimate) -> tuple[float, float]:
-    """Lengths of the interval below and above the mean; zero without one."""
-    return (e.mean - e.low, e.high - e.mean) if math.isfinite(e.low) else (0.0, 0.0)
+def _means(points: Sequence[tuple[float, SeedEstimate]], scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """((N,) means, (2, N) lengths of the intervals below and above them, zero without an interval)"""
+    bars = [(e.mean - e.low, e.high - e.mean) if math.isfinite(e.low) else (0.0, 0.0) for _, e in points]
+    # A series without the measure has no points: an empty array needs its shape.
+    return scale * np.array([e.mean for _, e in points]), scale * np.array(bars).reshape(-1, 2).T
+
+
+def _style(colour: int, mark: int | None = None) -> dict[str, Any]:
+    mark = colour if mark is None else mark
+    return {"fmt": MARKS[mark % len(MARKS)], "color": COLOURS[colour % len(COLOURS)], "ms": 4.5, "lw": 1.2}

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def evaluate_embeddings(embeddings, ids, groups, *, labels=None, classes=(), mod
     return EvaluationReport(split="test", results=results, warnings=group_warnings(clips.groups.tolist(), "test"))
 
 
+@cache
 def report(noise=0.6, seed=0, n=120, model="model"):
     ids, groups = [f"clip{i:03d}" for i in range(n)], np.arange(n) // 3
     return evaluate_embeddings(world(n, noise, seed), ids, groups, model=model)
@@ -167,7 +169,7 @@ def test_one_group_makes_json_without_nan(tmp_path):
 
 
 def test_two_runs_are_compared_on_the_queries_they_share(tmp_path):
-    better, worse = report(noise=0.6), report(noise=1.0, seed=1)
+    better, worse = report(), report(noise=1.0, seed=1, model="fusemix")
     worse.save(tmp_path)
     gain = compare_reports(EvaluationReport.load(tmp_path), better, "text->video")
     assert gain["MRR"].low > 0
@@ -185,12 +187,14 @@ def joined(one, other):
 
 
 def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
+    some = ("text->video", "audio+text->video", "video~audio")
+    cca = report(noise=1.0, model="cca")
     for name, noise, model in (("a", 1.0, "fusemix"), ("b", 0.6, "mcn")):
         (tmp_path / name).mkdir()
-        found = report(noise=noise, seed=len(name), model=model)
-        joined(found, report(noise=1.2, seed=3, model="cca")).save(tmp_path / name)
+        both = joined(report(noise=noise, seed=1, model=model), cca)
+        replace(both, results=tuple(r for r in both.results if r.task in some)).save(tmp_path / name)
     found = compare_runs(tmp_path / "a", tmp_path / "b")
-    assert set(found) == set(report().tasks())
+    assert set(found) == set(some)
     assert found["text->video"]["R@1"].low > 0
     assert found["video~audio"]["AUC"].difference > 0
     same = compare_runs(tmp_path / "a", tmp_path / "b", model_a="cca", model_b="cca")
@@ -209,7 +213,7 @@ def test_two_saved_runs_are_compared_on_all_they_share(tmp_path, capsys):
 
 
 def test_several_models_stand_in_one_table():
-    both = joined(report(model="fusemix"), report(noise=1.0, model="cca"))
+    both = joined(report(noise=1.0, seed=1, model="fusemix"), report(noise=1.0, model="cca"))
     assert both.models() == ["fusemix", "cca"]
     text = str(both)
     assert text.index("\nfusemix") < text.index("\ncca") < text.index("\nchance")

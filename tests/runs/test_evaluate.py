@@ -234,6 +234,7 @@ def test_what_is_asked_for_is_the_same_twice(report, made, tmp_path):
         assert result.plain() == report.get(result.task, result.model).plain()
 
 
+@pytest.mark.slow  # reports are compared in tests/evaluation/test_protocol.py
 def test_two_runs_are_compared_query_by_query(report, made, tmp_path):
     library, _ = made
     train(library, tmp_path / "worse", standardise=True, mix="none", temperature=0.5)
@@ -243,9 +244,9 @@ def test_two_runs_are_compared_query_by_query(report, made, tmp_path):
     assert gain.low <= gain.difference <= gain.high
 
 
-def bench_of(library):
+def bench_of(library, **options):
     data = evaluate.load_latents(library)
-    return Bench(data, labels_of(library, data), EvaluateOptions(probes=False), None)
+    return Bench(data, labels_of(library, data), EvaluateOptions(**({"probes": False} | options)), None)
 
 
 def test_closed_forms_alone(made):
@@ -269,7 +270,7 @@ def test_towers_of_one_model_are_compared_as_they_are(made):
     assert next(iter(closed_forms(joint))).name == "frozen"
 
 
-def test_warnings(made, tmp_path):
+def test_warnings(tmp_path):
     library = make_library(tmp_path)
     library.put_clips([replace(clip(219), group="g0"), *(replace(clip(n), split="train") for n in range(140, 200))])
     text = "\n".join(evaluate._warnings(bench_of(library)))
@@ -286,12 +287,11 @@ def test_warnings(made, tmp_path):
         (True, False, "there are no validation clips: closed forms have default settings"),
     ],
 )
-def test_what_was_left_out_is_not_warned_of(made, tmp_path, closed, probes, warned):
+def test_what_was_left_out_is_not_warned_of(tmp_path, closed, probes, warned):
     library = make_library(tmp_path)
     library.put_clips([replace(clip(n), split="train") for n in range(140, 180)])
-    options = EvaluateOptions(closed_forms=closed, probes=probes)
-    found = evaluate_run(made[1], library, options, device="cpu", out=tmp_path / "out")
-    assert [w for w in found.warnings if "validation" in w] == [warned] * (warned is not None)
+    found = evaluate._warnings(bench_of(library, closed_forms=closed, probes=probes))
+    assert [w for w in found if "validation" in w] == [warned] * (warned is not None)
 
 
 def test_what_cannot_be_evaluated_is_told(made, tmp_path):
@@ -318,18 +318,18 @@ def test_what_cannot_be_evaluated_is_told(made, tmp_path):
         evaluate_run(run, only, device="cpu")
 
 
-def test_a_joint_encoder_is_the_first_baseline(tmp_path):
+def test_a_joint_encoder_is_the_first_baseline(made, tmp_path):
     """What the library's joint encoder gives as it is stands before the closed forms, though the run knows nothing of
     it."""
     library = make_library(tmp_path)
-    train(library, tmp_path / "run")
     for m in ("video", "text"):
         name = next(n for n, about in library.encoders().items() if about["modality"] == m)
         rows = library.vectors("latents", name).read()
         library.vectors("latents", f"joint#modality={m}", 4).append(replace(rows, vectors=rows.vectors[:, :4]))
         about = {"modality": m, "width": 4, "fingerprint": library.encoders()[name]["fingerprint"]}
         library.set_about(f"encoder:joint#modality={m}", json.dumps(about))
-    found = evaluate_run(tmp_path / "run", library, EvaluateOptions(probes=False, prompts=()), device="cpu")
+    options = EvaluateOptions(probes=False, prompts=())
+    found = evaluate_run(made[1], library, options, device="cpu", out=tmp_path)
     models = list(dict.fromkeys(r.model for r in found.results))
     assert models.index("frozen joint") == models.index("procrustes") - 2  # before asif, the first closed form
     assert {r.task for r in found.results if r.model == "frozen joint"} >= {"video->text", "text->video"}

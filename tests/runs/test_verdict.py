@@ -170,7 +170,7 @@ def test_without_words_of_the_users_own_sounds_are_bound(tmp_path, capsys, monke
 def directions(**first):
     """{direction: scores of 4 clips in a gallery of 20}"""
     return {
-        name.replace("_", "->"): ClipScores(np.arange(4), np.array(own, float), np.ones(4), 20)
+        name.replace("_", "->"): ClipScores(np.arange(4), np.array(own, float), np.ones(4), np.ones(4), 20)
         for name, own in first.items()
     }
 
@@ -196,13 +196,13 @@ def test_what_training_alone_can_do_is_not_given_up_for_a_frozen_space():
     assert (verdict.best, verdict.standings[1].lacks) == ("training", ("audio->video",))
     assert str(verdict).startswith("Training did not beat the untrained space x: ")
     assert str(verdict).endswith("The run holds the trained model, which alone knows sound.")
-    nothing = ClipScores(np.arange(4), np.zeros(4), np.full(4, 0.2), 20)  # below chance
+    nothing = ClipScores(np.arange(4), np.zeros(4), np.full(4, 0.2), np.ones(4), 20)  # below chance
     assert judge(ours | {"audio->video": nothing}, frozen, np.arange(4)).best == "the frozen space x"
 
 
 def test_clips_that_only_one_model_knows_are_not_compared():
     ours = directions(text_video=[1, 0, 1, 0])
-    known = ClipScores(np.array([0, 1]), np.array([0.0, 0.0]), np.array([1.0, 1.0]), 20)
+    known = ClipScores(np.array([0, 1]), np.zeros(2), np.ones(2), np.ones(2), 20)
     verdict = judge(ours, {"the frozen space x": {"text->video": known}}, np.arange(4))
     assert verdict.gain.difference == 0.25
     assert verdict.best == "training"
@@ -220,7 +220,7 @@ def ranked(gallery=20, **ranks):
     made = {}
     for name, own in ranks.items():
         rank = np.array(own, float)
-        scores = ClipScores(np.arange(len(rank)), (rank == 1) * 1.0, (rank <= 10) * 1.0, gallery, rank)
+        scores = ClipScores(np.arange(len(rank)), (rank == 1) * 1.0, (rank <= 10) * 1.0, rank, gallery)
         made[name.replace("_", "->")] = scores
     return made
 

@@ -71,9 +71,12 @@ def test_a_cell_that_fails_is_set_aside_counted_and_tried_again(tmp_path, capsys
     assert not list((tmp_path / "failed").iterdir())
 
 
-def test_a_bug_in_a_cell_is_no_failed_cell(tmp_path):
+def test_a_bug_in_a_cell_is_no_failed_cell_and_loses_that_cell_only(tmp_path):
     with pytest.raises(ZeroDivisionError):
-        run_grid(tmp_path, CELLS, lambda cell: {"x": 1 / cell["seed"]}, about={})
+        run_grid(tmp_path, CELLS, lambda cell: {"x": 1 / (cell["pairs"] - 20)}, about={})
+    rest = Counting()
+    assert not any(r.error for r in run_grid(tmp_path, CELLS, rest, about={}))
+    assert rest.asked == [(20, 0), (20, 1)]
 
 
 def test_a_broken_cell_is_measured_again(tmp_path, capsys):
@@ -128,23 +131,22 @@ def test_an_interrupted_training_inside_a_cell_is_no_failed_cell(tmp_path):
     assert not list((tmp_path / "failed").iterdir())
 
 
-def squares(folder: Path, die: bool) -> int:
+def squares(folder: Path, die: bool) -> list[float]:
     def run(cell):
         if cell["n"] == 2 and die:
             os.kill(os.getpid(), signal.SIGKILL)
         print(cell["n"], flush=True)
         return {"x": cell["n"] ** 2}
 
-    found = run_grid(folder, [{"n": n} for n in range(5)], run, about={})
-    print([r.values["x"] for r in found])
-    return 0
+    return [r.values["x"] for r in run_grid(folder, [{"n": n} for n in range(5)], run, about={})]
 
 
-def test_kill_minus_9_in_the_middle_of_a_cell_loses_that_cell_only(tmp_path):
+@pytest.mark.slow  # starts a process; an exception in the middle of a cell is above
+def test_kill_minus_9_in_the_middle_of_a_cell_loses_that_cell_only(tmp_path, capsys):
     killed = Command(partial(squares, tmp_path, True)).ended()
     assert (killed.status, killed.out.split()) == (-signal.SIGKILL, ["0", "1"])
-    after = Command(partial(squares, tmp_path, False)).ended()
-    assert after.out.splitlines() == ["2", "3", "4", "[0.0, 1.0, 4.0, 9.0, 16.0]"]
+    assert squares(tmp_path, die=False) == [0.0, 1.0, 4.0, 9.0, 16.0]
+    assert capsys.readouterr().out.split() == ["2", "3", "4"]
 
 
 plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=30))
@@ -152,7 +154,7 @@ cells = st.dictionaries(st.text(max_size=12), plain, max_size=5)
 
 
 @given(cells, cells)
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_keys_are_file_names_and_tell_cells_apart(one, other):
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (cell_key(one) == cell_key(other)) == same

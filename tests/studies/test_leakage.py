@@ -13,7 +13,7 @@ from seehear.cli import main
 from seehear.errors import SeehearError
 from seehear.library.tables import Clip, LibraryTables, Source, Text
 from seehear.studies.leakage import check_leakage
-from tests.evaluation.test_leakage import picture, tune
+from tests.studies.test_fingerprints import picture, tune
 
 RATE = 11_024
 

@@ -21,8 +21,8 @@ from seehear.recipes import mcn
 from seehear.runs import config as presets
 from seehear.studies import modalities as study
 from seehear.studies.grid import Result, cell_key
-from seehear.studies.modality_measures import Answered, measures
-from seehear.studies.modality_report import Findings, answers, designs, possible, run_of
+from seehear.studies.modalities import measures
+from seehear.studies.modality_report import Answered, Findings, answers, designs, possible, run_of
 
 ALL = ("video", "audio", "text")
 

@@ -43,4 +43,4 @@ def test_without_clips_to_measure_on(tmp_path, monkeypatch, study, clips):
 def test_a_selection_among_few_clips(tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "latents_of", lambda *_: latents(train=8, val=4, test=4))
     with pytest.raises(SeehearError, match="the study needs 16 training clips with two modalities"):
-        selection_study(None, tmp_path)
+        selection_study(None, tmp_path, SelectionStudyOptions())
