@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -34,18 +33,6 @@ class ScreenText:
     """Left, top, right, bottom, as shares of the frame's width and height."""
 
 
-class ScreenReader(Protocol):
-    """Frames to text; the seam at which tests put in a small one."""
-
-    def find(self, frame: np.ndarray) -> np.ndarray:
-        """(N, 4) boxes, as in `ScreenText`, where there may be text in (H, W, 3) uint8, RGB; quick and coarse."""
-        ...
-
-    def read(self, frame: np.ndarray) -> Sequence[ScreenText]:
-        """The lines of a frame, from top to bottom."""
-        ...
-
-
 class RapidScreen:
     """RapidOCR on one thread. It pickles without its networks, which are loaded at the first call."""
 
@@ -58,6 +45,7 @@ class RapidScreen:
         return _engine(side=_LARGEST, limit="max")
 
     def find(self, frame: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes, as in `ScreenText`, where there may be text in (H, W, 3) uint8, RGB; quick and coarse."""
         cv2 = require("cv2", EXTRA)
         height, width = frame.shape[:2]
         scale = PROBE_SIDE / min(height, width)
@@ -70,6 +58,7 @@ class RapidScreen:
         return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
     def read(self, frame: np.ndarray) -> list[ScreenText]:
+        """The lines of a frame, from top to bottom."""
         found = self._reader(_bgr(frame), use_det=True, use_cls=False, use_rec=True)
         if found.boxes is None or found.txts is None:
             return []

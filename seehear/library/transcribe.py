@@ -14,7 +14,7 @@ from statistics import fmean
 
 import numpy as np
 
-from seehear.encoders.whisper import EXTRA, RATE, Recogniser, Segment, SpokenWord, Whisper, find_weights, has_gpu
+from seehear.encoders.whisper import EXTRA, RATE, Segment, SpokenWord, Whisper, find_weights, has_gpu
 from seehear.errors import DecodeError, SeehearError, require, unknown
 from seehear.library.engines import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
@@ -47,7 +47,7 @@ class Transcriber:
 
     command = "transcribe"
 
-    def __init__(self, recogniser: Recogniser, *, name: str, weights: str, language: str = "", translate: bool = False):
+    def __init__(self, recogniser: Whisper, *, name: str, weights: str, language: str = "", translate: bool = False):
         """`weights`: fingerprint of the model."""
         self.recogniser, self.name, self.language = recogniser, name, language
         self.tasks: tuple[Task, ...] = ("speech", "translation") if translate else ("speech",)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from seehear.errors import DecodeError, require
-from seehear.media.container import TOO_LARGE, Media, frame_rate, lasts, opened, reason
+from seehear.media.container import TOO_LARGE, Media, frame_rate, lasts, opened
 from seehear.media.frames import VideoSpec, read_frames
 from seehear.media.stills import is_picture, picture_size, read_picture
 
@@ -41,8 +41,6 @@ class Window:
     """(T,) float64: seconds at which each frame came on show."""
     waveform: np.ndarray | None = None
     """(round((end - start) * rate),) float32 in [-1, 1]; None when there is no sound or none was asked for."""
-    rate: int = 0
-    """Samples a second of the waveform."""
     corrupt: int = 0
     """Packets that could not be decoded."""
 
@@ -87,24 +85,20 @@ def read_window(
     """Frames and waveform of [start, end) seconds, as a player counts them. A picture (start = end = 0) is one frame
     without sound. Raises `DecodeError` when the window has neither of the streams asked for."""
     where = f"{path} [{start:g}, {end:g}) s"
-    try:
-        if is_picture(path):
-            window = Window() if video is None else Window(frames=read_picture(path, video), times=np.zeros(1))
-        elif end <= start:
-            raise DecodeError(f"{where}: the window is empty")
-        else:
-            frames = times = waveform = None
-            with opened(path) as media:
-                if video is not None and media.video is not None:
-                    frames, times = read_frames(media, start, end, video) or (None, None)
-                if audio is not None and media.audio is not None:
-                    waveform = read_waveform(media, start, end, audio)
-                if video is not None and media.too_large and frames is None and waveform is None:
-                    raise DecodeError(f"{path}: {TOO_LARGE}")
-            rate = audio.rate if audio is not None else 0
-            window = Window(frames=frames, times=times, waveform=waveform, rate=rate, corrupt=media.corrupt)
-    except OSError as error:
-        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
+    if is_picture(path):
+        window = Window() if video is None else Window(frames=read_picture(path, video), times=np.zeros(1))
+    elif end <= start:
+        raise DecodeError(f"{where}: the window is empty")
+    else:
+        frames = times = waveform = None
+        with opened(path) as media:
+            if video is not None and media.video is not None:
+                frames, times = read_frames(media, start, end, video) or (None, None)
+            if audio is not None and media.audio is not None:
+                waveform = read_waveform(media, start, end, audio)
+            if video is not None and media.too_large and frames is None and waveform is None:
+                raise DecodeError(f"{path}: {TOO_LARGE}")
+        window = Window(frames=frames, times=times, waveform=waveform, corrupt=media.corrupt)
     if window.frames is None and window.waveform is None:
         asked = " or ".join(["picture"] * (video is not None) + ["sound"] * (audio is not None))
         lost = f"; {window.corrupt} packets could not be decoded" if window.corrupt else ""
@@ -114,12 +108,9 @@ def read_window(
 
 def probe(path: str | Path) -> MediaInfo:
     """Properties of a file, found by decoding a first frame of each stream. Raises `DecodeError` if none decodes."""
-    try:
-        if is_picture(path):
-            height, width = picture_size(path)
-            return MediaInfo(has_video=True, is_picture=True, height=height, width=width)
-    except OSError as error:
-        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
+    if is_picture(path):
+        height, width = picture_size(path)
+        return MediaInfo(has_video=True, is_picture=True, height=height, width=width)
     with opened(path) as media:
         facts: dict[str, Any] = {}
         errors, kinds, first = [], [], 0.0

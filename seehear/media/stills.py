@@ -34,9 +34,13 @@ _STDERR = threading.Lock()
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether a file is a still picture, by its first bytes. An animated GIF is a film."""
-    with open(path, "rb") as file:
-        head = file.read(16)
+    """Whether a file is a still picture, by its first bytes. An animated GIF is a film. Raises `DecodeError` for a file
+    that cannot be opened."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
     if head.startswith(b"GIF8"):
         try:
             with require("PIL.Image").open(path) as image:

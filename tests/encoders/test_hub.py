@@ -132,7 +132,7 @@ def test_towers_that_take_frames_one_at_a_time_give_those_that_differ(family, by
 @CHEAP_CASES
 def test_layer_and_pool_change_vector_and_fingerprint(family, modality, models, samples):
     plain = load(models[family], modality=modality)
-    pools = type(plain.tower).pools
+    pools = type(plain).pools
     other = f"#pool={pools[-1]}" if len(pools) > 1 else ""
     layer = "" if family == "clap" else f"{',' if other else '#'}layer=-2"  # CLAP's last layer is all it offers
     changed = load(models[family], other + layer, modality=modality)
@@ -153,7 +153,7 @@ def test_pictures_are_those_of_transformers(family, models, samples):
     processor = {"clip": "CLIPImageProcessorPil", "siglip": "SiglipImageProcessorPil"}[family]
     processor = getattr(transformers, processor).from_pretrained(models[family])
     pixels = processor(Image.open(picture.path).convert("RGB"), return_tensors="pt")["pixel_values"]
-    ours = encoder.tower.settings.normalised(torch.from_numpy(encoder.prepare(picture)))
+    ours = encoder.settings.normalised(torch.from_numpy(encoder.prepare(picture)))
     np.testing.assert_allclose(ours.numpy(), pixels.numpy(), atol=1e-5)
     model = transformers.AutoModel.from_pretrained(models[family]).eval()
     with torch.no_grad():
@@ -221,7 +221,7 @@ def test_long_sound_is_cut_into_equal_windows(models, tmp_path):
 
 def test_whisper_leaves_out_what_was_filled_in(models, samples):
     encoder = load(models["whisper"])
-    steps = encoder.tower.steps(encoder.network, [encoder.prepare(samples["audio"][1])], "cpu")[0]
+    (steps,) = encoder.steps(encoder.network, [encoder.prepare(samples["audio"][1])])
     assert len(steps) == 50  # one second of moments of 20 ms, of a window of two
 
 
@@ -238,9 +238,9 @@ def test_time_pooling_over_frames(models, samples):
 def test_film_moments_average_to_the_mean_of_all_tokens(models, samples):
     encoder = load(models["videomae"])
     prepared = encoder.prepare(samples["video"][0])
-    steps = encoder.tower.steps(encoder.network, [prepared], "cpu")[0]
+    (steps,) = encoder.steps(encoder.network, [prepared])
     assert steps.shape == (2, 32)
-    pixels = encoder.tower.settings.normalised(torch.from_numpy(prepared))[None]
+    pixels = encoder.settings.normalised(torch.from_numpy(prepared))[None]
     with torch.no_grad():
         states = encoder.network(pixel_values=pixels).last_hidden_state
     np.testing.assert_allclose(encoder.encode([prepared])[0], states.mean(1)[0].numpy(), atol=1e-5)
@@ -282,17 +282,18 @@ def test_last_token_is_not_padding(models):
 
 def test_perception_encoder_films_and_their_text(tmp_path):
     model = pe_video(tmp_path).eval()
-    tower = PeFilms(tmp_path, model.config, HubOptions(frames=4))
+    (tmp_path / "model.safetensors").touch()
+    tower = PeFilms("hub:pe", tmp_path, model.config, HubOptions(frames=4))
     frames = np.random.default_rng(0).integers(0, 255, (4, 30, 30, 3), dtype=np.uint8)
-    text = PeText(tmp_path, model.config, HubOptions())
+    text = PeText("hub:pe", tmp_path, model.config, HubOptions())
     with torch.no_grad():
-        steps = tower.steps(model, [frames], "cpu")[0]
+        (steps,) = tower.steps(model, [frames])
         pixels = tower.settings.normalised(torch.from_numpy(frames))[None]
         theirs = model.video_head(model.video_encoder(pixel_values_videos=pixels).pooler_output)
-        words = text.steps(model, TEXTS, "cpu")
+        words = text.steps(model, TEXTS)
     np.testing.assert_allclose(steps.numpy(), theirs.numpy(), atol=1e-6)
-    assert steps.shape == (1, tower.width())
-    assert [word.shape for word in words] == [(1, text.width())] * 3
+    assert steps.shape == (1, tower.width)
+    assert [word.shape for word in words] == [(1, text.width)] * 3
 
 
 # -- names and errors ----------------------------------------------------------------------------------------------

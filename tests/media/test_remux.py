@@ -11,7 +11,7 @@ from PIL import Image
 
 from seehear.errors import DecodeError, SeehearError
 from seehear.media import encoding
-from seehear.media.encoding import encode_window
+from seehear.media.encoding import write_preview
 from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
 from seehear.media.remux import cut, suffix_of_cut
 
@@ -189,7 +189,7 @@ def test_a_film_of_an_old_codec_is_encoded_in_its_size_and_rate(tmp_path):
 
 def test_an_instant_is_a_frame(film, tmp_path):
     out = str(tmp_path / "clip")
-    encode_window(film, film, 1.0, 1.0 + 1e-9, out, spec=VideoSpec(fps=25.0), quality=26)
+    write_preview(film, film, 1.0, 1.0 + 1e-9, out)
     assert len(light(out, 0.0, 1.0)[0]) == 1
 
 
