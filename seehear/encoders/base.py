@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from seehear.errors import DecodeError, SeehearError, unknown
-from seehear.media.files import AudioSpec, VideoSpec, read_window
+from seehear.media.files import VideoSpec, read_window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -220,7 +220,7 @@ class ReadWaveform:
 
     def __call__(self, sample: Sample) -> np.ndarray:
         end = sample.end if self.at_most is None else min(sample.end, sample.start + self.at_most)
-        waveform_S = read_window(sample.path, sample.start, end, audio=AudioSpec(rate=self.rate)).waveform
+        waveform_S = read_window(sample.path, sample.start, end, rate=self.rate).waveform
         assert waveform_S is not None
         return waveform_S
 

@@ -50,10 +50,7 @@ BY_INPUT: dict[str, type[HubTower]] = {
 
 def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None = None) -> HubTower:
     options = read_options(HubOptions, base, given)
-    folder = model_folder(base.removeprefix("hub:"))
-    refuse_custom_code(folder)
-    config = _config(folder)
-    towers = _towers(config, base)
+    folder, config, towers = _known(base)
     chosen = options.modality or modality or (next(iter(towers)) if len(towers) == 1 else "")
     if chosen not in towers:
         kinds = ", ".join(f"#modality={m}" for m in towers)
@@ -75,31 +72,28 @@ def load_hub_encoder(base: str, given: dict[str, str], *, modality: str | None =
 
 def hub_modalities(base: str) -> tuple[str, ...]:
     """Modalities that a model has towers for."""
-    folder = model_folder(base.removeprefix("hub:"))
+    return tuple(_known(base)[2])
+
+
+def _known(base: str) -> tuple[Path, Any, dict[str, type[HubTower]]]:
+    """(folder, configuration, towers by modality) of a model."""
+    folder, transformers = model_folder(base.removeprefix("hub:")), require("transformers", "hub")
     refuse_custom_code(folder)
-    return tuple(_towers(_config(folder), base))
-
-
-def _config(folder: Path) -> Any:
-    transformers = require("transformers", "hub")
     try:
         # Folders are whole by now, so the hub is not asked; code that comes with one is never run.
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise SeehearError(f"{folder} is no model that transformers can read: {str(error).splitlines()[0]}") from error
-
-
-def _towers(config: Any, base: str) -> dict[str, type[HubTower]]:
     if config.model_type in FAMILIES:
         # Each is None in folders that were made without that tower.
         parts = {"video": "vision_config", "audio": "audio_config"}
         family = FAMILIES[config.model_type]
-        return {t.modality: t for t in family if getattr(config, parts.get(t.modality, ""), config) is not None}
-    transformers = require("transformers", "hub")
+        towers = {t.modality: t for t in family if getattr(config, parts.get(t.modality, ""), config) is not None}
+        return folder, config, towers
     kind = transformers.MODEL_MAPPING.get(type(config), None)
     # A type may have several models; without a hint AutoModel takes the first, too.
     kind = kind[0] if isinstance(kind, tuple) else kind
     takes = getattr(kind, "main_input_name", "")
     if takes not in BY_INPUT:
         raise SeehearError(f"{base!r} is a {config.model_type} model, which seehear does not know how to feed")
-    return {BY_INPUT[takes].modality: BY_INPUT[takes]}
+    return folder, config, {BY_INPUT[takes].modality: BY_INPUT[takes]}

@@ -24,7 +24,7 @@ from seehear.types import Tensor
 Features = dict[str, np.ndarray]
 
 
-def equal_windows(waveform_S: np.ndarray, longest: int) -> np.ndarray:
+def _equal_windows(waveform_S: np.ndarray, longest: int) -> np.ndarray:
     """(W, S) with the smallest W for which no window is longer than `longest` samples; the last W - 1 may be lost."""
     # Equal windows, not full ones and a rest: each is a step, and a short rest would weigh as much in a mean.
     count = max(1, math.ceil(len(waveform_S) / longest))
@@ -33,7 +33,7 @@ def equal_windows(waveform_S: np.ndarray, longest: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ReadFeatures:
+class _ReadFeatures:
     """A window's sound through the model's own feature extractor (a spectrogram, in numpy)."""
 
     extractor: Any
@@ -48,7 +48,7 @@ class ReadFeatures:
         return self.of(ReadWaveform(rate=self.rate)(sample))
 
     def of(self, waveform_S: np.ndarray) -> Features:
-        windows_WS = equal_windows(waveform_S, round(self.seconds * self.rate))
+        windows_WS = _equal_windows(waveform_S, round(self.seconds * self.rate))
         features = dict(self.extractor(list(windows_WS), sampling_rate=self.rate, return_tensors="np"))
         return features | {"samples": np.full(len(windows_WS), windows_WS.shape[1])}
 
@@ -71,8 +71,8 @@ class FeatureInput(HubTower):
         """Longest window."""
         raise NotImplementedError
 
-    def preparation(self) -> ReadFeatures:
-        return ReadFeatures(self.features, self.seconds())
+    def preparation(self) -> _ReadFeatures:
+        return _ReadFeatures(self.features, self.seconds())
 
 
 class SpectrogramTower(FeatureInput):
@@ -134,7 +134,7 @@ class WhisperSounds(SpectrogramTower):
         encoder = model.get_encoder()  # type: ignore[operator]
         heard = run_parts(parts, lambda x: self.states(encoder(x, **self.wants)), at_once=16)
         per_step = self.features.n_samples / self.config.max_source_positions
-        # The windows of a sound are of one length (`equal_windows`): the first stands for all.
+        # The windows of a sound are of one length (`_equal_windows`): the first stands for all.
         counts = [max(1, math.ceil(features["samples"][0] / per_step)) for features in prepared]
         return (x_WTD[:, :count].flatten(0, 1) for x_WTD, count in zip(heard, counts, strict=True))
 
@@ -159,7 +159,7 @@ class WaveInput(HubTower):
     def cut(self, waveform_S: np.ndarray) -> np.ndarray:
         rate = self.preparation().rate
         missing = max(0, round(self.shortest * rate) - len(waveform_S))
-        return equal_windows(np.pad(waveform_S, (0, missing)), 30 * rate)
+        return _equal_windows(np.pad(waveform_S, (0, missing)), 30 * rate)
 
 
 class WaveTower(WaveInput):

@@ -27,7 +27,7 @@ _FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
-class PictureSettings:
+class _PictureSettings:
     """Settings of a preprocessor_config.json."""
 
     size: int | tuple[int, int]
@@ -39,7 +39,7 @@ class PictureSettings:
     std: tuple[float, ...]
 
     @classmethod
-    def read(cls, folder: Path) -> PictureSettings:
+    def read(cls, folder: Path) -> _PictureSettings:
         settings = read_settings(folder, "image_processor", "video_processor")
         size = settings.get("size", 224)
         crop = _pair(settings.get("crop_size", size)) if settings.get("do_center_crop") else None
@@ -80,8 +80,8 @@ class PictureInput(HubTower):
     modality = "video"
 
     @cached_property
-    def settings(self) -> PictureSettings:
-        return PictureSettings.read(self.folder)
+    def settings(self) -> _PictureSettings:
+        return _PictureSettings.read(self.folder)
 
     def frames(self) -> int:
         """Number of frames of a clip."""
@@ -151,10 +151,10 @@ class NaflexPictures(SiglipPictures):
         return int(read_settings(self.folder, "image_processor").get("patch_size", self.config.patch_size))
 
     @cached_property
-    def settings(self) -> PictureSettings:
+    def settings(self) -> _PictureSettings:
         most = read_settings(self.folder, "image_processor").get("max_num_patches", self.config.num_patches)
         side = int(most**0.5) * self.patch
-        return replace(PictureSettings.read(self.folder), size=(side, side), crop=None)
+        return replace(_PictureSettings.read(self.folder), size=(side, side), crop=None)
 
     def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
         x = pixels_TCHW.unfold(2, self.patch, self.patch).unfold(3, self.patch, self.patch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seehear.encoders.weights import file_hash, joint_hash
 from seehear.errors import require
 
 EXTRA = "ocr"
@@ -73,12 +73,9 @@ class RapidScreen:
 def fingerprint() -> str:
     """SHA-256 over RapidOCR's version and the models that it carries."""
     folder = Path(str(require("rapidocr", EXTRA).__file__)).parent / "models"
-    parts = [metadata.version("rapidocr")]
     # Sorted: the order of a folder differs between machines.
-    for path in sorted(folder.glob("*.onnx")):
-        with path.open("rb") as file:
-            parts.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    models = [f"{path.name} {file_hash(path)}" for path in sorted(folder.glob("*.onnx"))]
+    return joint_hash([metadata.version("rapidocr"), *models])
 
 
 def _engine(*, side: int, limit: str) -> Any:

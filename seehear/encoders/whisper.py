@@ -6,9 +6,8 @@ sampling: a recording gives the same words in every run. faster-whisper's voice 
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from seehear.encoders.weights import file_hash, joint_hash, package_folder, pinned, remembered_hash
 from seehear.errors import SeehearError, require, unknown
 from seehear.progress import say
 
@@ -134,21 +134,16 @@ def _is_installed(packaged: _Packaged) -> bool:
 
 
 def _packaged(name: str) -> WhisperWeights:
-    # Not at the head of the file: workers do without torch.
-    from seehear.encoders.weights import package_folder, pinned
-
     packaged, files = PACKAGED[name], dict[str, tuple[str, ...]]()
     for part, sha256 in packaged.sums.items():
         package, _, folder = packaged.folders[part.endswith(".part2")].partition("/")
         path = pinned(package_folder(package, packaged.install) / folder / part, sha256)
         file = part.partition(".part")[0]
         files[file] = (*files.get(file, ()), str(path))
-    return WhisperWeights(name=name, files=tuple(files.items()), fingerprint=_fingerprint(packaged.sums.values()))
+    return WhisperWeights(name=name, files=tuple(files.items()), fingerprint=joint_hash(packaged.sums.values()))
 
 
 def _in_folder(folder: Path, *, name: str) -> WhisperWeights:
-    from seehear.encoders.weights import file_hash, remembered_hash
-
     missing = [file for file in ("model.bin", "config.json", "tokenizer.json") if not (folder / file).is_file()]
     if missing:
         hint = "download it again"
@@ -158,11 +153,7 @@ def _in_folder(folder: Path, *, name: str) -> WhisperWeights:
     # Sorted: a fingerprint must not depend on the order of the folder.
     small = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".txt")]
     sums = [file_hash(path) for path in small] + [remembered_hash(folder / "model.bin")]
-    return WhisperWeights(name=name, folder=str(folder), fingerprint=_fingerprint(sums))
-
-
-def _fingerprint(sums: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+    return WhisperWeights(name=name, folder=str(folder), fingerprint=joint_hash(sums))
 
 
 def _cached(name: str) -> WhisperWeights | None:

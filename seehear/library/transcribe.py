@@ -21,7 +21,7 @@ from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript, Word
-from seehear.media.files import AudioSpec, read_window
+from seehear.media.files import read_window
 
 # Version of the code that turns segments into lines. Another version reads all recordings again.
 _VERSION = "2"
@@ -134,7 +134,7 @@ def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
     while start < duration:
         end = start + _PIECE if duration - start > _PIECE + _TAIL else duration
         try:
-            samples = read_window(recording.path, start, end, audio=AudioSpec(rate=RATE)).waveform
+            samples = read_window(recording.path, start, end, rate=RATE).waveform
         except DecodeError as wrong:
             # A film may have stretches without sound: the next piece is tried.
             error, samples = error or wrong, None

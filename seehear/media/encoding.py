@@ -191,14 +191,8 @@ def write_sound(value: Any, path: Path) -> str:
         array = array / float(np.iinfo(array.dtype).max)
     if array.ndim not in (1, 2) or not array.size:
         raise SeehearError(f"sound must be (samples,) or (channels, samples); got {array.shape}")
-    plane = np.ascontiguousarray(array if array.ndim == 1 else array.mean(axis=0), np.float32)[None]
-    av, out = require("av"), str(path.with_suffix(".wav"))
-    with av.open(out, "w") as file:
-        stream = file.add_stream("pcm_f32le", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(plane, format="flt", layout="mono")
-        frame.sample_rate, frame.pts = rate, 0
-        file.mux(stream.encode(frame))
-        file.mux(stream.encode(None))
+    out = str(path.with_suffix(".wav"))
+    require("scipy.io.wavfile").write(out, rate, np.asarray(array if array.ndim == 1 else array.mean(0), np.float32))
     return out
 
 

@@ -34,8 +34,7 @@ _STDERR = threading.Lock()
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether a file is a still picture, by its first bytes. An animated GIF is a film. Raises `DecodeError` for a file
-    that cannot be opened."""
+    """Whether a file is a still picture, by its first bytes; an animated GIF is a film. Raises `DecodeError`."""
     try:
         with open(path, "rb") as file:
             head = file.read(16)
@@ -75,9 +74,9 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
     """(RGB image, perhaps smaller than the file's but large enough for `spec`; upright (height, width) of the file)."""
     Image, ImageOps = require("PIL.Image"), require("PIL.ImageOps")
     try:
-        with open(path, "rb") as opened:
-            heif = _is_heif(opened.read(16))
-        if heif:
+        with open(path, "rb") as head:
+            is_heif = _is_heif(head.read(16))
+        if is_heif:
             image = _Heif.of(path).decode()
             return image, (image.height, image.width)
         with Image.open(path) as file:

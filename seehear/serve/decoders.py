@@ -15,7 +15,7 @@ import numpy as np
 from seehear.errors import DecodeError, require
 from seehear.library.workers import Isolated
 from seehear.media.container import Media, opened
-from seehear.media.files import AudioSpec, VideoSpec, channels, mono, probe, read_window
+from seehear.media.files import VideoSpec, channels, mono, probe, read_window
 from seehear.serve.problems import Problem
 
 Result = TypeVar("Result")
@@ -116,7 +116,7 @@ def poster(path: str, at: float, end: float) -> bytes:
 def peaks(path: str, start: float, end: float) -> list[float]:
     """Largest amplitude in each of `PEAKS` equal parts of a window, relative to the loudest, in [0, 1]."""
     end = min(end, start + PEAKS_SECONDS)
-    waveform = read_window(path, start, end, audio=AudioSpec(rate=_PEAKS_RATE)).waveform
+    waveform = read_window(path, start, end, rate=_PEAKS_RATE).waveform
     if waveform is None:
         raise DecodeError(f"{path}: no sound there")
     largest_P = np.array([part.max(initial=0.0) for part in np.array_split(np.abs(waveform), PEAKS)])

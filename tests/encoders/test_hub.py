@@ -19,7 +19,7 @@ from seehear.errors import SeehearError
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.space import SharedSpace
 from seehear.train.files import save_model
-from tests.encoders.tiny import make, pe_video
+from tests.encoders.tiny import pe_video
 from tests.faults.outcome import Command
 from tests.library.makers import film, sound
 
@@ -60,22 +60,6 @@ CHEAP_CASES = pytest.mark.parametrize(
     ids=lambda v: v,
 )
 TEXTS = ("a dog", "a dog barks loudly in the rain", "rain")
-
-
-class Models(dict):
-    """Folder of each family's model, made when it is first asked for."""
-
-    def __init__(self, root):
-        self.root = root
-
-    def __missing__(self, family):
-        self[family] = make(family, self.root / family)
-        return self[family]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return Models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
