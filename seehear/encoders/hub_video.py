@@ -23,17 +23,14 @@ from seehear.media.files import VideoSpec
 from seehear.types import Float, Tensor
 
 # Pillow's numbers, which preprocessor settings use.
-_FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_FILTERS: dict[int, Any] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
 class _PictureSettings:
     """Settings of a preprocessor_config.json."""
 
-    size: int | tuple[int, int]
-    """One number: pixels of the shorter side. Two: height and width, whatever the shape was."""
-    crop: tuple[int, int] | None
-    interpolation: str
+    spec: VideoSpec
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -45,23 +42,16 @@ class _PictureSettings:
         crop = _pair(settings.get("crop_size", size)) if settings.get("do_center_crop") else None
         if isinstance(size, dict):
             size = size.get("shortest_edge") or _pair(size)
-        # Frames of one batch must have one shape.
-        if isinstance(size, int) and crop is None:
-            size = (size, size)
+        # One number is the shorter side. Without a crop it is both: frames of one batch must have one shape.
+        fit: Any = "short" if isinstance(size, int) and crop is not None else "squash"
+        interpolation = _FILTERS.get(settings.get("resample", 2), "bilinear")
         normalise = settings.get("do_normalize", True)
         return cls(
-            size=size,
-            crop=crop,
-            interpolation=_FILTERS.get(settings.get("resample", 2), "bilinear"),
+            VideoSpec(size=size, fit=fit, crop=crop, interpolation=interpolation),
             scale=settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0,
             mean=tuple(settings["image_mean"]) if normalise else (0.0, 0.0, 0.0),
             std=tuple(settings["image_std"]) if normalise else (1.0, 1.0, 1.0),
         )
-
-    def reader(self, frames: int) -> ReadFrames:
-        fit: Any = "short" if isinstance(self.size, int) else "squash"
-        how: Any = self.interpolation
-        return ReadFrames(spec=VideoSpec(num_frames=frames, size=self.size, fit=fit, crop=self.crop, interpolation=how))
 
     def normalised(self, frames_THWC: Tensor) -> Float[Tensor, "t 3 h w"]:
         mean, std = (torch.tensor(v, device=frames_THWC.device) for v in (self.mean, self.std))
@@ -88,7 +78,7 @@ class PictureInput(HubTower):
         return self.options.frames
 
     def preparation(self) -> ReadFrames:
-        return self.settings.reader(self.frames())
+        return ReadFrames(spec=replace(self.settings.spec, num_frames=self.frames()))
 
 
 class PictureTower(PictureInput):
@@ -153,8 +143,8 @@ class NaflexPictures(SiglipPictures):
     @cached_property
     def settings(self) -> _PictureSettings:
         most = read_settings(self.folder, "image_processor").get("max_num_patches", self.config.num_patches)
-        side = int(most**0.5) * self.patch
-        return replace(_PictureSettings.read(self.folder), size=(side, side), crop=None)
+        plain, size = _PictureSettings.read(self.folder), int(most**0.5) * self.patch
+        return replace(plain, spec=replace(plain.spec, size=size, fit="squash", crop=None))
 
     def look(self, model: Any, pixels_TCHW: Tensor) -> Tensor:
         x = pixels_TCHW.unfold(2, self.patch, self.patch).unfold(3, self.patch, self.patch)

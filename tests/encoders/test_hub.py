@@ -52,11 +52,17 @@ WIDTHS = {
     ("embedding_gemma2", "audio"): 24,
     ("embedding_gemma2", "text"): 24,
 }
-CASES = pytest.mark.parametrize(("family", "modality"), WIDTHS, ids=lambda v: v)
+TWINS = ("dinov3", "hubert")
+"""Families that go through the code of another one."""
+CASES = pytest.mark.parametrize(
+    ("family", "modality"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] in TWINS)) for case in WIDTHS],
+    ids=lambda v: v,
+)
 DEAR = ("pe_audio", "qwen3_vl", "embedding_gemma2")
 CHEAP_CASES = pytest.mark.parametrize(
     ("family", "modality"),
-    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] in DEAR)) for case in WIDTHS],
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] in DEAR + TWINS)) for case in WIDTHS],
     ids=lambda v: v,
 )
 TEXTS = ("a dog", "a dog barks loudly in the rain", "rain")

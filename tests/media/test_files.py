@@ -2,6 +2,7 @@
 refused."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import av
@@ -56,6 +57,7 @@ def brightness(frames: np.ndarray) -> list[float]:
     return [float(f.mean()) for f in frames]
 
 
+@cache
 def decoded_in_order(path: Path) -> tuple[list[float], list[np.ndarray]]:
     """Every frame by libav alone, from the first to the last."""
     with av.open(str(path)) as container:
