@@ -101,11 +101,9 @@ class ClapSounds(SpectrogramTower):
     """`mean` is over the grid of the last layer, before the projection."""
 
     pools = ("projected", "mean")
+    config_part = "audio_config"
     extractor = "ClapFeatureExtractor"
     key = "input_features"
-
-    def own_config(self, config: Any) -> Any:
-        return config.audio_config
 
     def seconds(self) -> float:
         return self.features.max_length_s
@@ -122,9 +120,6 @@ class WhisperSounds(SpectrogramTower):
 
     pools = ("mean",)
     extractor = "WhisperFeatureExtractor"
-
-    def step_width(self) -> int:
-        return int(self.config.d_model)
 
     def seconds(self) -> float:
         return self.features.chunk_length

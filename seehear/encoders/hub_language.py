@@ -52,8 +52,7 @@ class _LanguageText(TextTower):
 class _LanguageMedia(HubTower):
     """A step is one input: tokens that stand for media, between those of the prompt, which are put around by hand."""
 
-    def own_config(self, config: Any) -> Any:
-        return config.text_config
+    config_part = "text_config"
 
     def vectors(
         self, model: nn.Module, tokens_L: Int[Tensor, " l"], count: int, **media: Tensor
@@ -63,10 +62,10 @@ class _LanguageMedia(HubTower):
         output = model(input_ids=tokens_NL, attention_mask=torch.ones_like(tokens_NL), **media, **self.wants)
         return pool_tokens(self.states(output), self.pool)
 
-    def around(self, body: Sequence[int]) -> list[int]:
+    def around(self, body: Sequence[int]) -> Int[Tensor, " l"]:
         """A body of tokens between the special ones that the tokenizer puts around any text."""
         special = self.tokenizer("")["input_ids"]
-        return [*special[:1], *body, *special[1:]]
+        return torch.tensor([*special[:1], *body, *special[1:]], device=self.device)
 
 
 class _LanguagePictures(_LanguageMedia):
@@ -117,7 +116,7 @@ class GemmaPictures(_Gemma, _LanguagePictures):
         marks, count = self.whole, int(patches["num_soft_tokens_per_image"][0])
         body = [marks.boi_token_id, *[marks.image_token_id] * count, marks.eoi_token_id]
         pixels = patches["pixel_values"].float()
-        tokens_L = torch.tensor(self.around(body), device=pixels.device)
+        tokens_L = self.around(body)
         media = {"pixel_values": pixels, "image_position_ids": patches["image_position_ids"]}
         return self.vectors(model, tokens_L, len(pixels), **media)
 
@@ -142,7 +141,7 @@ class GemmaSounds(_Gemma, _LanguageMedia, FeatureInput):
             for _ in range(2):
                 count = math.ceil(count / 2)
             body = [marks.boa_token_id, *[marks.audio_token_id] * count, marks.eoa_token_index]
-            tokens_L = torch.tensor(self.around(body), device=self.device)
+            tokens_L = self.around(body)
             mel_WFB = torch.as_tensor(np.asarray(features["input_features"]), device=self.device).float()
             media = {"input_features": mel_WFB, "input_features_mask": heard_WF}
             yield self.vectors(model, tokens_L, len(heard_WF), **media)
@@ -183,7 +182,7 @@ class QwenPictures(_LanguagePictures):
         count = int(grid_T3[0].prod()) // merge**2
         before, after = (self.tokenizer(t, add_special_tokens=False)["input_ids"] for t in _chat(_INSTRUCTION))
         body = [marks.vision_start_token_id, *[marks.image_token_id] * count, marks.vision_end_token_id]
-        tokens_L = torch.tensor(self.around([*before, *body, *after]), device=grid_T3.device)
+        tokens_L = self.around([*before, *body, *after])
         # Tokens of a picture have positions in two dimensions: the model must know which they are.
         kinds_TL = (tokens_L == marks.image_token_id).int().expand(len(grid_T3), -1)
         media = {"pixel_values": patches["pixel_values"].float(), "image_grid_thw": grid_T3}
@@ -240,9 +239,6 @@ class PeText(TextTower):
     """`projected` lies in the space of sound and film together, or of the one that the model has."""
 
     pools = ("projected", "mean", "cls")
-
-    def step_width(self) -> int:
-        return int(self.config.hidden_size)
 
     def read(self, model: Any, tokens_BL: Tensor, seen_BL: Tensor) -> Tensor:
         if self.pool != "projected":

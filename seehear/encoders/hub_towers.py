@@ -60,6 +60,8 @@ class HubTower(SteppedEncoder):
     """Options that apply to this tower, besides layer, pool and modality."""
     pools: ClassVar[tuple[str, ...]]
     """Poolings; the first is the default."""
+    config_part: ClassVar[str] = ""
+    """Part of a joint configuration that is about this modality."""
 
     def __init__(self, base: str, folder: Path, config: Any, options: HubOptions):
         self.name, self.folder, self.options, self.pooling = full_name(base, options), folder, options, options.time
@@ -84,15 +86,15 @@ class HubTower(SteppedEncoder):
         self.preparation()
 
     def own_config(self, config: Any) -> Any:
-        """The part of a joint configuration that is about this modality."""
-        return config
+        return getattr(config, self.config_part, config)
 
     def default_pool(self) -> str:
         return self.pools[0]
 
     def step_width(self) -> int:
         """Numbers of a step."""
-        return int(self.whole.projection_dim if self.pool == "projected" else self.config.hidden_size)
+        projected = getattr(self.whole, "projection_dim", None) if self.pool == "projected" else None
+        return int(projected or self.config.hidden_size)
 
     def has_prompt(self) -> bool:
         """Whether the folder has a prompt that is put before documents."""
@@ -206,9 +208,7 @@ class TextTower(HubTower):
     modality = "text"
     uses = ("prefix", "query", "length", "clean")
     pools: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
-
-    def own_config(self, config: Any) -> Any:
-        return getattr(config, "text_config", config)
+    config_part = "text_config"
 
     def default_pool(self) -> str:
         """Pooling of sentence-transformers' settings in the folder, else the first of `pools`."""
@@ -255,9 +255,6 @@ class T5Text(TextTower):
     """The encoder of T5, without its decoder."""
 
     pools = ("mean", "last")
-
-    def step_width(self) -> int:
-        return int(self.config.d_model)
 
     def part(self, model: Any) -> nn.Module:
         return model.get_encoder()

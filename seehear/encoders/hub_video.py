@@ -68,6 +68,7 @@ class PictureInput(HubTower):
     """Frames as the folder's settings want them."""
 
     modality = "video"
+    config_part = "vision_config"
 
     @cached_property
     def settings(self) -> _PictureSettings:
@@ -89,9 +90,6 @@ class PictureTower(PictureInput):
     by_frame = True
     # Tokens before the patches, besides registers.
     special = 1
-
-    def own_config(self, config: Any) -> Any:
-        return getattr(config, "vision_config", config)
 
     def steps(self, model: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[Tensor]:
         clips = [torch.from_numpy(frames).to(self.device) for frames in prepared]
@@ -125,9 +123,6 @@ class SiglipPictures(PictureTower):
 
     pools = ("projected", "mean")
     special = 0
-
-    def step_width(self) -> int:
-        return int(self.config.hidden_size)
 
     def project(self, model: Any, output: Any) -> Tensor:
         return output.pooler_output

@@ -139,12 +139,16 @@ def _fit(path: str | Path, file: Any, spec: VideoSpec) -> int:
         factor = min(factor, max(1, min(file.height // (2 * turned[1]), file.width // (2 * turned[0]))))
     native, reduced = pixels * _BYTES.get(file.mode, 4), pixels // factor**2
     need = max(native + work, native + 4 * reduced, 10 * reduced, 10 * tall * wide)
+    _check_memory(path, width, height, need)
+    return factor
+
+
+def _check_memory(path: str | Path, width: int, height: int, need: int) -> None:
     if need > _MOST_BYTES:
         raise DecodeError(
             f"{path}: {width} x {height} pixels need {need / 1e6:,.0f} MB to read, and a picture may need"
             f" {_MOST_BYTES / 1e6:.0f} MB: shrink it, or save it as JPEG"
         )
-    return factor
 
 
 def _decoder_bytes(file: Any) -> int:
@@ -257,11 +261,7 @@ class _Heif:
             sizes = [s.width * s.height for s in streams.values()]
             # The picture and a turned copy; what every decoder keeps; a tile in YUV and RGB.
             need = 8 * self.width * self.height + 3 * sum(sizes) + 9 * max(sizes)
-            if need > _MOST_BYTES:
-                raise DecodeError(
-                    f"{self.path}: {self.width} x {self.height} pixels need {need / 1e6:,.0f} MB to read, and a picture"
-                    f" may need {_MOST_BYTES / 1e6:.0f} MB: shrink it, or save it as JPEG"
-                )
+            _check_memory(self.path, self.width, self.height, need)
             if columns * rows != len(self.tiles):
                 raise DecodeError(
                     f"{self.path}: {len(self.tiles)} tiles do not make {self.width} x {self.height} pixels"
