@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -75,7 +75,7 @@ class MediaInfo:
     """Samples a second as stored."""
     subtitles: tuple[SubtitleStream, ...] = ()
     """Streams of text; subtitles that are pictures are not listed."""
-    errors: tuple[str, ...] = field(default=())
+    errors: tuple[str, ...] = ()
     """Damage of a file that can still be used in part."""
 
 
