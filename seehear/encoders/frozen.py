@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import RLock
 from typing import Any, ClassVar, Self
@@ -81,14 +81,12 @@ class SteppedEncoder(FrozenEncoder):
         with torch.inference_mode():
             steps = [x_TD.float().cpu() for x_TD in self.steps(network, prepared)]
         for frames_THWC, x_TD in zip(prepared, steps, strict=True):
-            runs_T = like_runs(frames_THWC)
-            firsts = np.unique(runs_T, return_index=True)[1]
-            # + 0.5: the middle of the frame's share of the window.
-            places = (firsts + 0.5) / len(runs_T)
-            several = len(firsts) > 1
-            frames = list(x_TD[firsts].numpy()) if several else ()
-            vector = pool_time(x_TD, self.pooling).numpy()
-            parts.append(SampleVectors(vector, frames, places.tolist() if several else ()))
+            parts.append(SampleVectors(pool_time(x_TD, self.pooling).numpy()))
+            firsts = np.unique(like_runs(frames_THWC), return_index=True)[1]
+            if len(firsts) > 1:
+                # + 0.5: the middle of the frame's share of the window.
+                places = (firsts + 0.5) / len(frames_THWC)
+                parts[-1] = replace(parts[-1], frames=list(x_TD[firsts].numpy()), places=places.tolist())
         return parts
 
 
