@@ -30,7 +30,7 @@ from scipy.signal import resample_poly
 from seehear.encoders.base import Encoder
 from seehear.encoders.registry import load_encoder
 from seehear.inputs.latents import LatentData
-from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.media.files import VideoSpec, probe, read_window
 from seehear.nn.random import seed_of
 
 RATE, SIDE, FPS = 16_000, 160, 2.0
@@ -70,7 +70,7 @@ class Item:
 
 
 def read_sound(path: Path) -> np.ndarray:
-    sound = read_window(path, 0.0, probe(path).duration, audio=AudioSpec(rate=RATE)).waveform
+    sound = read_window(path, 0.0, probe(path).duration, rate=RATE).waveform
     assert sound is not None
     return sound
 
@@ -82,7 +82,7 @@ def grid(data: Path) -> Iterator[Item]:
             0.0,
             float(r["duration"]),
             video=VideoSpec(num_frames=2, size=112, fit="crop"),
-            audio=AudioSpec(rate=RATE),
+            rate=RATE,
         )
         share = random.Random(f"{r['id']} 0").random()
         split = "train" if share < 0.72 else "val" if share < 0.82 else "test"
@@ -131,7 +131,7 @@ def scene(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """((S,) sound, (T, SIDE, SIDE, 3) frames, `FPS` a second)"""
     file, start, end = SCENES[name]
     spec = VideoSpec(fps=FPS, size=SIDE, fit="crop")
-    window = read_window(data / "home" / "files" / file, start, end, video=spec, audio=AudioSpec(rate=RATE))
+    window = read_window(data / "home" / "files" / file, start, end, video=spec, rate=RATE)
     assert window.waveform is not None
     assert window.frames is not None
     return window.waveform, window.frames

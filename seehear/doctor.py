@@ -145,9 +145,9 @@ def _extras() -> Iterator[_Check]:
 
 
 def _decodes() -> str:
-    from seehear.media.files import AudioSpec, VideoSpec, read_window
+    from seehear.media.files import VideoSpec, read_window
 
-    window = read_window(_FILM, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec(rate=16_000))
+    window = read_window(_FILM, 0.5, 1.5, video=VideoSpec(num_frames=8, size=64), rate=16_000)
     # `not ... > 0` also refuses NaN.
     if window.frames is None or window.waveform is None or not np.abs(window.waveform).max() > 0:
         raise SeehearError(f"{_FILM.name} gave no pictures, or no sound")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from seehear.demo import MEDIA
-from seehear.media.files import AudioSpec, read_window
+from seehear.media.files import read_window
 from seehear.methods.fusemix import FuseMixConfig
 from seehear.nn.random import seed_of
 from seehear.recipes import fusemix
@@ -66,7 +66,7 @@ def sounds(folder: Path, each: int) -> list[dict[str, str]]:
     (folder / "sounds").mkdir(parents=True, exist_ok=True)
     rows = []
     for label, title in TITLES.items():
-        wave = read_window(MEDIA / "sounds" / f"{label}.opus", 0.0, 10.0, audio=AudioSpec(rate=RATE)).waveform
+        wave = read_window(MEDIA / "sounds" / f"{label}.opus", 0.0, 10.0, rate=RATE).waveform
         for n in range(each):
             rng = np.random.default_rng(seed_of(label, n))
             times = np.arange(int(2.5 * RATE)) * rng.uniform(0.85, 1.15) + rng.uniform(0, len(wave))

@@ -17,7 +17,7 @@ import torch
 from seehear.downstream.painting import Placed, load_painter, picture_of, placed, to_encoder, to_pictures
 from seehear.errors import DecodeError, SeehearError, check_range, require
 from seehear.library.tables import LibraryTables
-from seehear.media.files import AudioSpec, probe, read_window
+from seehear.media.files import probe, read_window
 from seehear.nn.random import seed_of
 from seehear.nn.unit import unit
 from seehear.runs.evaluate import trained_on
@@ -183,7 +183,7 @@ def _draw_query(figure: Any, query: Mapping[str, str]) -> None:
         if kind == "image":
             axis.imshow(picture_of(value, 0.0, end, _SHOWN))
         else:
-            heard = read_window(value, 0.0, end, audio=AudioSpec(rate=_RATE)).waveform
+            heard = read_window(value, 0.0, end, rate=_RATE).waveform
             # A few thousand samples: more than the width of the picture cannot be seen.
             axis.plot(np.zeros(1) if heard is None else heard[:: max(1, len(heard) // 4000)], linewidth=0.3)
 

@@ -6,9 +6,9 @@ cut into windows of 2.3 s every 1.2 s; each gives one vector, and the vectors ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from seehear.encoders.base import Graph, ReadWaveform, full_name
-from seehear.encoders.frozen import FrozenEncoder, PooledParts, pool_time, pooled_width, run_parts, stacked
+from seehear.encoders.frozen import PooledParts, PoolOptions, SteppedEncoder, pooled_width, run_parts
 from seehear.encoders.mel import MelSettings
 from seehear.encoders.weights import ASSETS, fingerprint, pinned
 from seehear.types import Float, Tensor
@@ -89,20 +89,14 @@ def _windows_of(waveform_S: Float[Tensor, "*b s"]) -> Float[Tensor, "*b n 100 96
     return mel_TF[..., starts_N[:, None] + torch.arange(FRAMES, device=mel_TF.device), :]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SoundOptions:
-    pool: str = "mean"
-    """Over time: mean, mean+std or segments:K."""
-
-
-class Aisfx(FrozenEncoder):
+class Aisfx(SteppedEncoder):
     """Vectors of windows of a sound, pooled over time."""
 
     modality = "audio"
     last = ("conv_block4",)
 
-    def __init__(self, options: SoundOptions):
-        self.options = options
+    def __init__(self, options: PoolOptions):
+        self.pooling = options.pool
         self.name = full_name("aisfx", options)
         self.width = pooled_width(options.pool, WIDTH)
         self.fingerprint = fingerprint(weights=SHA256, mel=asdict(MEL), **asdict(options))
@@ -125,13 +119,13 @@ class Aisfx(FrozenEncoder):
         exact.fast = False
         takes = f"mono sounds of one length, {MEL.rate} samples a second in [-1, 1]; shorter ones followed by zeros"
         return Graph(
-            PooledParts(exact, _windows_of, self.options.pool),
+            PooledParts(exact, _windows_of, self.pooling),
             {"waveform": torch.sin(torch.arange(2 * 3 * MEL.rate) / 7).view(2, -1)},
             {"waveform": {0: "batch", 1: "samples"}},
             takes,
             least={"samples": FRAMES * MEL.hop},
         )
 
-    def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
+    def steps(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[Tensor]:
         sounds = [_windows_of(torch.from_numpy(waveform).to(self.device)) for waveform in prepared]
-        return stacked(pool_time(x, self.options.pool) for x in run_parts(sounds, network, at_once=64))
+        return run_parts(sounds, network, at_once=64)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from seehear.errors import DecodeError, SeehearError, unknown
-from seehear.media.files import AudioSpec, VideoSpec, read_window
+from seehear.media.files import VideoSpec, read_window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,9 +87,14 @@ class Encoder(ABC):
     source: Encoder | None = None
     """Encoder whose latents this one is a function of: where a library has them, no media are read."""
 
-    @abstractmethod
     def prepare(self, sample: Sample) -> Any:
         """Decode and shape one sample. Raises `DecodeError` for media that cannot be read."""
+        return self.preparation()(sample)
+
+    def preparation(self) -> Callable[[Sample], Any]:
+        """`prepare` as something that pickles: it goes to the worker processes. An encoder defines one of the two;
+        those with a large model hand out the decoding alone."""
+        return self.prepare
 
     @abstractmethod
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
@@ -117,11 +122,6 @@ class Encoder(ABC):
     def to(self, device: str) -> Self:
         """Move the model; encoders without one stay where they are."""
         return self
-
-    def preparation(self) -> Callable[[Sample], Any]:
-        """`prepare` as something that pickles: it goes to the worker processes. Encoders with a large model hand out
-        the decoding alone."""
-        return self.prepare
 
 
 # -- names with options: 'aisfx#pool=mean+std', 'hub:facebook/dinov2-base#layer=-2,pool=mean' --------------------------
@@ -192,24 +192,17 @@ class ReadFrames:
     """Frames of the window, (T, H, W, 3) uint8; one of a picture. `of`, here and below: the same for decoded media."""
 
     spec: VideoSpec
-    crop: tuple[int, int] | None = None
-    """(height, width) of the centre that is kept after scaling."""
 
     def __call__(self, sample: Sample) -> np.ndarray:
         frames_THWC = read_window(sample.path, sample.start, sample.end, video=self.spec).frames
         assert frames_THWC is not None
-        if self.crop is None:
-            # torch warns of arrays that it may not write to.
-            return frames_THWC if frames_THWC.flags.writeable else frames_THWC.copy()
-        (tall, wide), (height, width) = frames_THWC.shape[1:3], self.crop
-        top, left = max(tall - height, 0) // 2, max(wide - width, 0) // 2
-        # A copy: a view would keep the whole frames in memory.
-        return frames_THWC[:, top : top + height, left : left + width].copy()
+        # torch warns of arrays that it may not write to.
+        return np.require(frames_THWC, requirements="W")
 
     @property
     def side(self) -> int:
         """Pixels of a side of square pictures."""
-        size = self.crop or self.spec.size
+        size = self.spec.crop or self.spec.size
         assert size is not None, "an encoder's pictures have a size"
         return size if isinstance(size, int) else max(size)
 
@@ -227,7 +220,7 @@ class ReadWaveform:
 
     def __call__(self, sample: Sample) -> np.ndarray:
         end = sample.end if self.at_most is None else min(sample.end, sample.start + self.at_most)
-        waveform_S = read_window(sample.path, sample.start, end, audio=AudioSpec(rate=self.rate)).waveform
+        waveform_S = read_window(sample.path, sample.start, end, rate=self.rate).waveform
         assert waveform_S is not None
         return waveform_S
 

@@ -6,7 +6,7 @@ squeeze-and-excitation and use ReLU6. A frame's features are the last convolutio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -15,17 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from seehear.encoders.base import Graph, ReadFrames, SampleVectors, full_name
-from seehear.encoders.frozen import (
-    FrozenEncoder,
-    PooledParts,
-    like_runs,
-    pool_time,
-    pooled_width,
-    run_parts,
-    stacked,
-    with_frames,
-)
+from seehear.encoders.base import Graph, ReadFrames, full_name
+from seehear.encoders.frozen import PooledParts, PoolOptions, SteppedEncoder, like_runs, pooled_width, run_parts
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import SeehearError
 from seehear.media.files import VideoSpec
@@ -139,13 +130,11 @@ def read_weights() -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrameOptions:
+class FrameOptions(PoolOptions):
     frames: int = 16
     """Most frames of a video clip, evenly spread: two a second up to that. A picture has one."""
     size: int = 160
     """Side of the square that has as many pixels as a frame is scaled to; its shape stays."""
-    pool: str = "mean"
-    """Over frames: mean, mean+std or segments:K."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.size < 32:
@@ -154,14 +143,15 @@ class FrameOptions:
             )
 
 
-class EfficientNet(FrozenEncoder):
+class EfficientNet(SteppedEncoder):
     """Features of the frames of a clip, pooled over time."""
 
     modality = "video"
+    by_frame = True
     last = ("_blocks.15", "_conv_head")
 
     def __init__(self, options: FrameOptions):
-        self.options = options
+        self.options, self.pooling = options, options.pool
         self.name = full_name("efficientnet-lite0", options)
         self.width = pooled_width(options.pool, WIDTH)
         # 2: frames keep their shape, and there are more in a longer clip
@@ -187,21 +177,9 @@ class EfficientNet(FrozenEncoder):
             least={"height": 32, "width": 32},
         )
 
-    def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
-        return stacked(pool_time(x_FD[runs_T], self.options.pool) for x_FD, runs_T in self._films(network, prepared))
-
-    def encode_parts(self, prepared: Sequence[np.ndarray]) -> list[SampleVectors]:
-        # Pooled otherwise than by the mean, a clip is not comparable with one of its frames.
-        if self.width != WIDTH:
-            return super().encode_parts(prepared)
-        with torch.inference_mode():
-            films = [(x_FD.float().cpu(), runs_T) for x_FD, runs_T in self._films(self.network, prepared)]
-        return [with_frames(pool_time(x_FD[runs_T], self.options.pool), x_FD, runs_T) for x_FD, runs_T in films]
-
-    def _films(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, np.ndarray]]:
-        """(features of the frames that differ, run of each frame)"""
+    def steps(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> list[Tensor]:
         # A still picture goes through the network once: slides and interviews are mostly that.
         runs = [like_runs(frames_THWC) for frames_THWC in prepared]
         firsts = [np.unique(runs_T, return_index=True)[1] for runs_T in runs]
         films = [torch.from_numpy(f[first]).to(self.device) for f, first in zip(prepared, firsts, strict=True)]
-        yield from zip(run_parts(films, network, at_once=256), runs, strict=True)
+        return [x_FD[runs_T] for x_FD, runs_T in zip(run_parts(films, network, at_once=256), runs, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import RLock
 from typing import Any, ClassVar, Self
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import Encoder, Sample, SampleVectors
+from seehear.encoders.base import Encoder, SampleVectors
 from seehear.errors import SeehearError
 from seehear.types import Float, Int, Tensor
 
@@ -30,18 +31,12 @@ class FrozenEncoder(Encoder):
     _network: nn.Module | None = None
 
     @abstractmethod
-    def preparation(self) -> Callable[[Sample], Any]: ...
-
-    @abstractmethod
     def load(self) -> nn.Module:
         """The network with its weights, on the CPU."""
 
     @abstractmethod
     def embed(self, network: nn.Module, prepared: Sequence[Any]) -> Tensor:
         """(B, width) on the network's device."""
-
-    def prepare(self, sample: Sample) -> Any:
-        return self.preparation()(sample)
 
     @property
     def network(self) -> nn.Module:
@@ -61,6 +56,38 @@ class FrozenEncoder(Encoder):
         network = self.network
         with torch.inference_mode():
             return self.embed(network, prepared).float().cpu().numpy()
+
+
+class SteppedEncoder(FrozenEncoder):
+    """Encoder of samples that take time: a vector a step (a frame, a window or moment of sound), pooled over steps."""
+
+    pooling: str
+    """Over time: mean, mean+std or segments:K."""
+    by_frame: ClassVar[bool] = False
+    """Whether each step is the vector of one frame, alone."""
+
+    @abstractmethod
+    def steps(self, network: nn.Module, prepared: Sequence[Any]) -> Iterable[Tensor]:
+        """(T, D) of each sample, on the network's device."""
+
+    def embed(self, network: nn.Module, prepared: Sequence[Any]) -> Tensor:
+        return torch.stack([pool_time(x_TD.float(), self.pooling) for x_TD in self.steps(network, prepared)])
+
+    def encode_parts(self, prepared: Sequence[Any]) -> list[SampleVectors]:
+        # Pooled otherwise than by the mean, a clip is not comparable with one of its frames.
+        if not self.by_frame or pooled_width(self.pooling, 1) > 1:
+            return super().encode_parts(prepared)
+        network, parts = self.network, []
+        with torch.inference_mode():
+            steps = [x_TD.float().cpu() for x_TD in self.steps(network, prepared)]
+        for frames_THWC, x_TD in zip(prepared, steps, strict=True):
+            parts.append(SampleVectors(pool_time(x_TD, self.pooling).numpy()))
+            firsts = np.unique(like_runs(frames_THWC), return_index=True)[1]
+            if len(firsts) > 1:
+                # + 0.5: the middle of the frame's share of the window.
+                places = (firsts + 0.5) / len(frames_THWC)
+                parts[-1] = replace(parts[-1], frames=list(x_TD[firsts].numpy()), places=places.tolist())
+        return parts
 
 
 class PooledParts(nn.Module):
@@ -94,10 +121,6 @@ def run_parts(parts: Sequence[Tensor], function: Callable[[Tensor], Tensor], *, 
     yield from done
 
 
-def stacked(rows: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(rows))
-
-
 def padded_batches(
     rows: Sequence[Tensor], function: Callable[[Tensor, Tensor], Tensor], *, device: str, at_once: int, pad: int = 0
 ) -> Tensor:
@@ -118,6 +141,17 @@ def padded_batches(
 
 
 # -- pooling over time: the option `pool` of every encoder with a time axis --------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions:
+    pool: str = "mean"
+    """Over time: mean, mean+std or segments:K."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadOptions(PoolOptions):
+    pool: str = "mean+std"
 
 
 def pooled_width(how: str, width: int) -> int:
@@ -165,12 +199,3 @@ def like_runs(frames_THWC: np.ndarray) -> Int[np.ndarray, " t"]:
         first = t if differs else first
         runs_T[t] = runs_T[t - 1] + differs
     return runs_T
-
-
-def with_frames(vector_D: Tensor, x_FD: Float[Tensor, "f d"], runs_T: np.ndarray) -> SampleVectors:
-    """A film's vector with those of the first frame of each run; without, where all is one run."""
-    if len(x_FD) < 2:
-        return SampleVectors(vector_D.numpy())
-    # + 0.5: the middle of the frame's share of the window.
-    places = (np.unique(runs_T, return_index=True)[1] + 0.5) / len(runs_T)
-    return SampleVectors(vector_D.numpy(), list(x_FD.numpy()), places.tolist())

@@ -8,20 +8,19 @@ own processor, in its form without torchvision; the tokens around them are put t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import ReadFrames, ReadText, ReadWaveform, Sample
-from seehear.encoders.hub_audio import Features, ReadFeatures, equal_windows
-from seehear.encoders.hub_towers import HubOptions, HubTower, TextTower, pool_tokens, read_settings
-from seehear.encoders.hub_video import PictureSettings
-from seehear.errors import read_json, require
+from seehear.encoders.base import ReadFrames, ReadText, Sample
+from seehear.encoders.hub_audio import FeatureInput, Features, WaveInput
+from seehear.encoders.hub_towers import HubTower, TextTower, optional_json, pool_tokens, read_settings
+from seehear.encoders.hub_video import PictureInput
+from seehear.errors import require
 from seehear.media.files import VideoSpec
 from seehear.types import Float, Int, Tensor
 
@@ -44,29 +43,16 @@ class _ReadPatches:
 
 
 class _LanguageText(TextTower):
-    """`read` and `pools` of a language model that gives token vectors."""
+    """Texts of a language model that gives token vectors."""
 
     def part(self, model: Any) -> nn.Module:
         return model.language_model
 
 
 class _LanguageMedia(HubTower):
-    """A step is one input: `before`, tokens that stand for media, `after`."""
+    """A step is one input: tokens that stand for media, between those of the prompt, which are put around by hand."""
 
-    processor: ClassVar[str]
-
-    def __init__(self, folder: Path, config: Any, options: HubOptions):
-        super().__init__(folder, config, options)
-        # Its tokenizer and width are used; prompts are put around media by hand.
-        self.text = self.text_tower(folder, config, HubOptions(layer=options.layer))
-
-    text_tower: ClassVar[type[TextTower]]
-
-    def own_config(self, config: Any) -> Any:
-        return config.text_config
-
-    def width(self) -> int:
-        return self.text.width()
+    config_part = "text_config"
 
     def vectors(
         self, model: nn.Module, tokens_L: Int[Tensor, " l"], count: int, **media: Tensor
@@ -76,30 +62,29 @@ class _LanguageMedia(HubTower):
         output = model(input_ids=tokens_NL, attention_mask=torch.ones_like(tokens_NL), **media, **self.wants)
         return pool_tokens(self.states(output), self.pool)
 
-    def around(self, body: Sequence[int]) -> list[int]:
+    def around(self, body: Sequence[int]) -> Int[Tensor, " l"]:
         """A body of tokens between the special ones that the tokenizer puts around any text."""
-        special = self.text.tokenizer("")["input_ids"]
-        return [*special[:1], *body, *special[1:]]
+        special = self.tokenizer("")["input_ids"]
+        return torch.tensor([*special[:1], *body, *special[1:]], device=self.device)
 
 
 class _LanguagePictures(_LanguageMedia):
     modality = "video"
-    uses: ClassVar[tuple[str, ...]] = ("frames", "time")
+    uses = ("frames", "time")
+    processor: ClassVar[str]
+    """Class of transformers."""
 
-    def __init__(self, folder: Path, config: Any, options: HubOptions):
-        super().__init__(folder, config, options)
-        kind = getattr(require("transformers", "hub"), self.processor)
-        self.pictures = kind.from_dict(self.picture_settings(folder))
+    def picture_settings(self) -> dict[str, Any]:
+        return read_settings(self.folder, "image_processor")
 
-    def picture_settings(self, folder: Path) -> dict[str, Any]:
-        return read_settings(folder, "image_processor")
-
-    def preparation(self) -> Callable[[Sample], Any]:
+    def preparation(self) -> _ReadPatches:
         spec = VideoSpec(num_frames=self.options.frames, size=_SIDE, fit="short", interpolation="bicubic")
-        return _ReadPatches(ReadFrames(spec=spec), self.pictures)
+        kind = getattr(require("transformers", "hub"), self.processor)
+        return _ReadPatches(ReadFrames(spec=spec), kind.from_dict(self.picture_settings()))
 
-    def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
-        return [self.look(model, {k: torch.as_tensor(v, device=device) for k, v in one.items()}) for one in prepared]
+    def steps(self, model: nn.Module, prepared: Sequence[Features]) -> Iterator[Tensor]:
+        for patches in prepared:
+            yield self.look(model, {name: torch.as_tensor(x, device=self.device) for name, x in patches.items()})
 
     def look(self, model: nn.Module, patches: dict[str, Tensor]) -> Float[Tensor, "t d"]:
         raise NotImplementedError
@@ -108,68 +93,58 @@ class _LanguagePictures(_LanguageMedia):
 # -- EmbeddingGemma 2: the mean over all tokens ------------------------------------------------------------------------
 
 
-class GemmaText(_LanguageText):
-    pools = ("mean",)
+class _Gemma(HubTower):
+    pools: ClassVar[tuple[str, ...]] = ("mean",)
 
-    def width(self) -> int:
+    def step_width(self) -> int:
         return int(self.config.embedding_dim if self.options.layer == -1 else self.config.hidden_size)
 
 
-class GemmaPictures(_LanguagePictures):
-    pools = ("mean",)
-    processor = "Gemma4ImageProcessorPil"
-    text_tower = GemmaText
+class GemmaText(_Gemma, _LanguageText):
+    """Texts, with the folder's prompts."""
 
-    def picture_settings(self, folder: Path) -> dict[str, Any]:
+
+class GemmaPictures(_Gemma, _LanguagePictures):
+    processor = "Gemma4ImageProcessorPil"
+
+    def picture_settings(self) -> dict[str, Any]:
         """Frames have the budget of tokens that the folder gives to films."""
-        film = read_settings(folder, "video_processor", "image_processor")
-        return read_settings(folder, "image_processor") | {"max_soft_tokens": film.get("max_soft_tokens", 70)}
+        film = read_settings(self.folder, "video_processor", "image_processor")
+        return super().picture_settings() | {"max_soft_tokens": film.get("max_soft_tokens", 70)}
 
     def look(self, model: nn.Module, patches: dict[str, Tensor]) -> Float[Tensor, "t d"]:
         marks, count = self.whole, int(patches["num_soft_tokens_per_image"][0])
         body = [marks.boi_token_id, *[marks.image_token_id] * count, marks.eoi_token_id]
         pixels = patches["pixel_values"].float()
-        tokens_L = torch.tensor(self.around(body), device=pixels.device)
+        tokens_L = self.around(body)
         media = {"pixel_values": pixels, "image_position_ids": patches["image_position_ids"]}
         return self.vectors(model, tokens_L, len(pixels), **media)
 
 
-class GemmaSounds(_LanguageMedia):
+class GemmaSounds(_Gemma, _LanguageMedia, FeatureInput):
     """Windows as long as the model takes, 11 s in the published one."""
 
-    modality = "audio"
-    uses: ClassVar[tuple[str, ...]] = ("time",)
-    pools = ("mean",)
-    processor = "Gemma4AudioFeatureExtractor"
-    text_tower = GemmaText
+    extractor = "Gemma4AudioFeatureExtractor"
 
-    def __init__(self, folder: Path, config: Any, options: HubOptions):
-        super().__init__(folder, config, options)
-        kind = getattr(require("transformers", "hub"), self.processor)
-        self.features = kind.from_dict(read_settings(folder, "feature_extractor"))
-        file = folder / "processor_config.json"
-        joint = read_json(file, "download the folder again") if file.is_file() else {}
+    def seconds(self) -> float:
+        joint = optional_json(self.folder / "processor_config.json")
         # As many tokens as the processor allows, of so many milliseconds each: 11.2 s by default.
-        self.seconds = joint.get("audio_seq_length", 280) * joint.get("audio_ms_per_token", 40) / 1000
+        return joint.get("audio_seq_length", 280) * joint.get("audio_ms_per_token", 40) / 1000
 
-    def preparation(self) -> ReadFeatures:
-        return ReadFeatures(self.features, self.seconds)
-
-    def steps(self, model: nn.Module, prepared: Sequence[Features], device: str) -> list[Tensor]:
-        steps, marks = [], self.whole
+    def steps(self, model: nn.Module, prepared: Sequence[Features]) -> Iterator[Tensor]:
+        marks = self.whole
         for features in prepared:
-            heard_WF = torch.as_tensor(np.asarray(features["input_features_mask"]), device=device).bool()
+            heard_WF = torch.as_tensor(np.asarray(features["input_features_mask"]), device=self.device).bool()
             # Windows of one sound are of one length.
             count = int(heard_WF[0].sum())
             # The encoder has two convolutions of stride 2.
             for _ in range(2):
                 count = math.ceil(count / 2)
             body = [marks.boa_token_id, *[marks.audio_token_id] * count, marks.eoa_token_index]
-            tokens_L = torch.tensor(self.around(body), device=device)
-            mel_WFB = torch.as_tensor(np.asarray(features["input_features"]), device=device).float()
+            tokens_L = self.around(body)
+            mel_WFB = torch.as_tensor(np.asarray(features["input_features"]), device=self.device).float()
             media = {"input_features": mel_WFB, "input_features_mask": heard_WF}
-            steps.append(self.vectors(model, tokens_L, len(heard_WF), **media))
-        return steps
+            yield self.vectors(model, tokens_L, len(heard_WF), **media)
 
 
 # -- Qwen3-VL-Embedding: the last token of a chat ----------------------------------------------------------------------
@@ -199,16 +174,15 @@ class QwenText(_LanguageText):
 class QwenPictures(_LanguagePictures):
     pools = ("last",)
     processor = "Qwen2VLImageProcessorPil"
-    text_tower = QwenText
 
     def look(self, model: nn.Module, patches: dict[str, Tensor]) -> Float[Tensor, "t d"]:
         grid_T3 = patches["image_grid_thw"]
         merge, marks = int(self.whole.vision_config.spatial_merge_size), self.whole
         # The vision tower merges squares of patches into one token each.
         count = int(grid_T3[0].prod()) // merge**2
-        before, after = (self.text.tokenizer(t, add_special_tokens=False)["input_ids"] for t in _chat(_INSTRUCTION))
+        before, after = (self.tokenizer(t, add_special_tokens=False)["input_ids"] for t in _chat(_INSTRUCTION))
         body = [marks.vision_start_token_id, *[marks.image_token_id] * count, marks.vision_end_token_id]
-        tokens_L = torch.tensor(self.around([*before, *body, *after]), device=grid_T3.device)
+        tokens_L = self.around([*before, *body, *after])
         # Tokens of a picture have positions in two dimensions: the model must know which they are.
         kinds_TL = (tokens_L == marks.image_token_id).int().expand(len(grid_T3), -1)
         media = {"pixel_values": patches["pixel_values"].float(), "image_grid_thw": grid_T3}
@@ -226,7 +200,7 @@ class _PeMedia(HubTower):
     def own_config(self, config: Any) -> Any:
         return getattr(getattr(config, "audio_video_config", config), f"{self.modality}_config")
 
-    def width(self) -> int:
+    def step_width(self) -> int:
         return int(self.whole.text_config.hidden_size if self.pool == "projected" else self.config.hidden_size)
 
     def step(self, model: nn.Module, **inputs: Tensor) -> Tensor:
@@ -237,56 +211,34 @@ class _PeMedia(HubTower):
         return self.states(output).mean(1)
 
 
-class PeSounds(_PeMedia):
-    """Windows of up to 30 s, one step each."""
+class PeSounds(_PeMedia, WaveInput):
+    """Windows of sound, one step each."""
 
-    modality = "audio"
-    uses = ("time",)
-    seconds = 30.0
+    usual = 48_000
 
-    def __init__(self, folder: Path, config: Any, options: HubOptions):
-        super().__init__(folder, config, options)
-        settings = read_settings(folder, "feature_extractor")
-        self.rate, self.hop = int(settings.get("sampling_rate", 48_000)), int(settings.get("hop_length", 1920))
-
-    def preparation(self) -> Callable[[Sample], Any]:
-        return ReadWaveform(rate=self.rate)
-
-    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
-        steps = []
+    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[Tensor]:
         for waveform_S in prepared:
-            windows_WS = equal_windows(waveform_S, round(self.seconds * self.rate))
-            short = -windows_WS.shape[1] % self.hop
+            windows_WS = self.cut(waveform_S)
+            short = -windows_WS.shape[1] % int(self.settings.get("hop_length", 1920))
             padded = np.pad(windows_WS, ((0, 0), (0, short)), "reflect" if windows_WS.shape[1] > short else "constant")
-            steps.append(self.step(model, input_values=torch.from_numpy(padded).to(device)[:, None]))
-        return steps
+            yield self.step(model, input_values=torch.from_numpy(padded).to(self.device)[:, None])
 
 
-class PeFilms(_PeMedia):
+class PeFilms(_PeMedia, PictureInput):
     """A film, one step. The published weights hold a timm model: timm must be installed."""
 
-    modality = "video"
     uses = ("frames",)
 
-    def __init__(self, folder: Path, config: Any, options: HubOptions):
-        super().__init__(folder, config, options)
-        self.settings = PictureSettings.read(folder)
-
-    def preparation(self) -> Callable[[Sample], Any]:
-        return self.settings.reader(self.options.frames)
-
-    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray], device: str) -> list[Tensor]:
-        pixels = (self.settings.normalised(torch.from_numpy(frames).to(device))[None] for frames in prepared)
-        return [self.step(model, pixel_values_videos=pixels_1TCHW) for pixels_1TCHW in pixels]
+    def steps(self, model: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[Tensor]:
+        for frames_THWC in prepared:
+            pixels_TCHW = self.settings.normalised(torch.from_numpy(frames_THWC).to(self.device))
+            yield self.step(model, pixel_values_videos=pixels_TCHW[None])
 
 
 class PeText(TextTower):
     """`projected` lies in the space of sound and film together, or of the one that the model has."""
 
     pools = ("projected", "mean", "cls")
-
-    def width(self) -> int:
-        return int(self.config.hidden_size)
 
     def read(self, model: Any, tokens_BL: Tensor, seen_BL: Tensor) -> Tensor:
         if self.pool != "projected":

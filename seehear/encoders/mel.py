@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from seehear.encoders.base import ReadWaveform, full_name
-from seehear.encoders.frozen import FrozenEncoder, pool_time, pooled_width, stacked
+from seehear.encoders.frozen import FrozenEncoder, SpreadOptions, SteppedEncoder, pooled_width
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError
 from seehear.nn.davenet import PADDING_DB, DaveMel
@@ -52,19 +52,13 @@ MEL = MelSettings(rate=16_000, n_fft=512, hop=160, bands=64, high=8_000.0)
 QUIETEST = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogMelOptions:
-    pool: str = "mean+std"
-    """Over time: mean, mean+std or segments:K."""
-
-
-class LogMelEncoder(FrozenEncoder):
+class LogMelEncoder(SteppedEncoder):
     """Pooled log-mel bands, the floor for sound: it has no weights, and every encoder must beat it."""
 
     modality = "audio"
 
-    def __init__(self, options: LogMelOptions):
-        self.options = options
+    def __init__(self, options: SpreadOptions):
+        self.pooling = options.pool
         self.name = full_name("logmel", options)
         self.width = pooled_width(options.pool, MEL.bands)
         # There are no weights: settings are all that makes the vectors.
@@ -76,9 +70,8 @@ class LogMelEncoder(FrozenEncoder):
     def load(self) -> nn.Module:
         return nn.Identity()
 
-    def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
-        sounds = (MEL(torch.from_numpy(waveform).to(self.device)) for waveform in prepared)
-        return stacked(pool_time((mel_TF + QUIETEST).log(), self.options.pool) for mel_TF in sounds)
+    def steps(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> list[Tensor]:
+        return [(MEL(torch.from_numpy(waveform).to(self.device)) + QUIETEST).log() for waveform in prepared]
 
 
 BANDS = 40

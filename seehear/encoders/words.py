@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from seehear.encoders.base import Encoder, ReadText, Sample, full_name
+from seehear.encoders.base import Encoder, ReadText, full_name
 from seehear.encoders.minilm import MiniLM, TextOptions
 from seehear.encoders.weights import fingerprint, remembered_hash
 from seehear.encoders.wordfiles import WordFile, open_word_file
@@ -71,9 +71,6 @@ class Words(Encoder):
 
     def preparation(self) -> ReadText:
         return ReadText()
-
-    def prepare(self, sample: Sample) -> str:
-        return self.preparation()(sample)
 
     def encode(self, prepared: Sequence[str]) -> np.ndarray:
         known = [list(islice(self._known(text), self.options.max)) for text in prepared]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seehear.encoders.screen import EXTRA, RapidScreen, ScreenReader, ScreenText, fingerprint
+from seehear.encoders.screen import EXTRA, RapidScreen, ScreenText, fingerprint
 from seehear.errors import DecodeError, require
 from seehear.library.engines import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
@@ -52,7 +52,7 @@ class OcrReader:
     command = "ocr"
     tasks: tuple[Task, ...] = ("screen",)
 
-    def __init__(self, screen: ScreenReader, *, name: str, weights: str):
+    def __init__(self, screen: RapidScreen, *, name: str, weights: str):
         """`weights`: fingerprint of the models."""
         self.screen, self.name, self.by = screen, name, digest(weights, _VERSION)
 
@@ -164,7 +164,7 @@ class _Track:
 class _Sight:
     """A frame, with the boxes that may hold text."""
 
-    def __init__(self, screen: ScreenReader, frame: np.ndarray):
+    def __init__(self, screen: RapidScreen, frame: np.ndarray):
         self.screen, self.frame = screen, frame
 
     @cached_property
@@ -189,7 +189,7 @@ class _Sight:
 class LineTracker:
     """Tracks the lines of text over the frames of a film."""
 
-    def __init__(self, screen: ScreenReader):
+    def __init__(self, screen: RapidScreen):
         self.screen = screen
         self.tracks: list[_Track] = []
         # Tracks in the last examined frame.

@@ -14,14 +14,14 @@ from statistics import fmean
 
 import numpy as np
 
-from seehear.encoders.whisper import EXTRA, RATE, Recogniser, Segment, SpokenWord, Whisper, find_weights, has_gpu
+from seehear.encoders.whisper import EXTRA, RATE, Segment, SpokenWord, Whisper, find_weights, has_gpu
 from seehear.errors import DecodeError, SeehearError, require, unknown
 from seehear.library.engines import EngineName
 from seehear.library.recordings import TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript, Word
-from seehear.media.files import AudioSpec, read_window
+from seehear.media.files import read_window
 
 # Version of the code that turns segments into lines. Another version reads all recordings again.
 _VERSION = "2"
@@ -47,7 +47,7 @@ class Transcriber:
 
     command = "transcribe"
 
-    def __init__(self, recogniser: Recogniser, *, name: str, weights: str, language: str = "", translate: bool = False):
+    def __init__(self, recogniser: Whisper, *, name: str, weights: str, language: str = "", translate: bool = False):
         """`weights`: fingerprint of the model."""
         self.recogniser, self.name, self.language = recogniser, name, language
         self.tasks: tuple[Task, ...] = ("speech", "translation") if translate else ("speech",)
@@ -134,7 +134,7 @@ def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
     while start < duration:
         end = start + _PIECE if duration - start > _PIECE + _TAIL else duration
         try:
-            samples = read_window(recording.path, start, end, audio=AudioSpec(rate=RATE)).waveform
+            samples = read_window(recording.path, start, end, rate=RATE).waveform
         except DecodeError as wrong:
             # A film may have stretches without sound: the next piece is tried.
             error, samples = error or wrong, None

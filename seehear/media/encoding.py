@@ -26,6 +26,8 @@ from seehear.media.frames import VideoSpec, stream_pictures
 Track = Iterator[Any]
 """Packets of one stream, in the order of their `dts`."""
 _TOP_FPS = 60.0
+# Of `write_preview`; the quality is H.264's constant rate factor, lower is better.
+_PREVIEW, _PREVIEW_QUALITY = VideoSpec(fps=25.0, size=360, enlarge=False), 26
 # Samples a second of sound whose own rate a codec does not have.
 _USUAL_RATE = 48_000
 # Seconds decoded and thrown away before a window, in which a decoder's memory settles.
@@ -63,13 +65,14 @@ def write_tracks(file: Any, tracks: list[Track]) -> None:
         raise DecodeError("nothing there that can be played")
 
 
-def encode_window(video: str, audio: str, start: float, end: float, out: str, *, spec: VideoSpec, quality: int) -> None:
-    """MP4 of a window: pictures of one file, sound of the same or another. '' leaves one out. `quality`: H.264's
-    constant rate factor, lower is better."""
+def write_preview(video: str, audio: str, start: float, end: float, out: str) -> None:
+    """Writes a window as a small MP4 (H.264 and AAC): pictures of one file, sound of the same or another; '' omits
+    one."""
     with ExitStack() as files, written(out, "mp4") as file:
         tracks = []
         if video:
-            tracks.append(encoded_film(file, files.enter_context(opened(video)), start, end, spec, quality))
+            media = files.enter_context(opened(video))
+            tracks.append(encoded_film(file, media, start, end, _PREVIEW, _PREVIEW_QUALITY))
         if audio:
             tracks.append(encoded_sound(file, files.enter_context(opened(audio)), start, end, "aac"))
         write_tracks(file, tracks)
@@ -188,14 +191,8 @@ def write_sound(value: Any, path: Path) -> str:
         array = array / float(np.iinfo(array.dtype).max)
     if array.ndim not in (1, 2) or not array.size:
         raise SeehearError(f"sound must be (samples,) or (channels, samples); got {array.shape}")
-    plane = np.ascontiguousarray(array if array.ndim == 1 else array.mean(axis=0), np.float32)[None]
-    av, out = require("av"), str(path.with_suffix(".wav"))
-    with av.open(out, "w") as file:
-        stream = file.add_stream("pcm_f32le", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(plane, format="flt", layout="mono")
-        frame.sample_rate, frame.pts = rate, 0
-        file.mux(stream.encode(frame))
-        file.mux(stream.encode(None))
+    out = str(path.with_suffix(".wav"))
+    require("scipy.io.wavfile").write(out, rate, np.asarray(array if array.ndim == 1 else array.mean(0), np.float32))
     return out
 
 

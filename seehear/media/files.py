@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from seehear.errors import DecodeError, require
-from seehear.media.container import TOO_LARGE, Media, frame_rate, lasts, opened, reason
+from seehear.media.container import TOO_LARGE, Media, frame_rate, lasts, opened
 from seehear.media.frames import VideoSpec, read_frames
 from seehear.media.stills import is_picture, picture_size, read_picture
 
-__all__ = ["AudioSpec", "MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
+__all__ = ["MediaInfo", "SubtitleStream", "VideoSpec", "Window", "probe", "read_window"]
 
 # Seconds: no file lasts longer, or longer than it has bytes; time stamps that say so are damaged.
 _LONGEST = 1e6
@@ -41,8 +41,6 @@ class Window:
     """(T,) float64: seconds at which each frame came on show."""
     waveform: np.ndarray | None = None
     """(round((end - start) * rate),) float32 in [-1, 1]; None when there is no sound or none was asked for."""
-    rate: int = 0
-    """Samples a second of the waveform."""
     corrupt: int = 0
     """Packets that could not be decoded."""
 
@@ -77,36 +75,31 @@ class MediaInfo:
     """Samples a second as stored."""
     subtitles: tuple[SubtitleStream, ...] = ()
     """Streams of text; subtitles that are pictures are not listed."""
-    errors: tuple[str, ...] = field(default=())
+    errors: tuple[str, ...] = ()
     """Damage of a file that can still be used in part."""
 
 
-def read_window(
-    path: str | Path, start: float, end: float, *, video: VideoSpec | None = None, audio: AudioSpec | None = None
-) -> Window:
-    """Frames and waveform of [start, end) seconds, as a player counts them. A picture (start = end = 0) is one frame
-    without sound. Raises `DecodeError` when the window has neither of the streams asked for."""
+def read_window(path: str | Path, start: float, end: float, *, video: VideoSpec | None = None, rate: int = 0) -> Window:
+    """Frames of [start, end) seconds, as a player counts them, and the sound as a mono waveform, the mean of all
+    channels, of `rate` samples a second. Neither is read without `video` or `rate`. A picture (start = end = 0) is one
+    frame without sound. Raises `DecodeError` when the window has neither of the streams asked for."""
     where = f"{path} [{start:g}, {end:g}) s"
-    try:
-        if is_picture(path):
-            window = Window() if video is None else Window(frames=read_picture(path, video), times=np.zeros(1))
-        elif end <= start:
-            raise DecodeError(f"{where}: the window is empty")
-        else:
-            frames = times = waveform = None
-            with opened(path) as media:
-                if video is not None and media.video is not None:
-                    frames, times = read_frames(media, start, end, video) or (None, None)
-                if audio is not None and media.audio is not None:
-                    waveform = read_waveform(media, start, end, audio)
-                if video is not None and media.too_large and frames is None and waveform is None:
-                    raise DecodeError(f"{path}: {TOO_LARGE}")
-            rate = audio.rate if audio is not None else 0
-            window = Window(frames=frames, times=times, waveform=waveform, rate=rate, corrupt=media.corrupt)
-    except OSError as error:
-        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
+    if is_picture(path):
+        window = Window() if video is None else Window(frames=read_picture(path, video), times=np.zeros(1))
+    elif end <= start:
+        raise DecodeError(f"{where}: the window is empty")
+    else:
+        frames = times = waveform = None
+        with opened(path) as media:
+            if video is not None and media.video is not None:
+                frames, times = read_frames(media, start, end, video) or (None, None)
+            if rate and media.audio is not None:
+                waveform = _read_waveform(media, start, end, rate)
+            if video is not None and media.too_large and frames is None and waveform is None:
+                raise DecodeError(f"{path}: {TOO_LARGE}")
+        window = Window(frames=frames, times=times, waveform=waveform, corrupt=media.corrupt)
     if window.frames is None and window.waveform is None:
-        asked = " or ".join(["picture"] * (video is not None) + ["sound"] * (audio is not None))
+        asked = " or ".join(["picture"] * (video is not None) + ["sound"] * (rate > 0))
         lost = f"; {window.corrupt} packets could not be decoded" if window.corrupt else ""
         raise DecodeError(f"{where}: no {asked} there{lost}")
     return window
@@ -114,15 +107,12 @@ def read_window(
 
 def probe(path: str | Path) -> MediaInfo:
     """Properties of a file, found by decoding a first frame of each stream. Raises `DecodeError` if none decodes."""
-    try:
-        # libav calls it invalid data, or an invalid argument.
-        if Path(path).is_file() and Path(path).stat().st_size == 0:
-            raise DecodeError(f"{path}: the file is empty")
-        if is_picture(path):
-            height, width = picture_size(path)
-            return MediaInfo(has_video=True, is_picture=True, height=height, width=width)
-    except OSError as error:
-        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
+    if is_picture(path):
+        height, width = picture_size(path)
+        return MediaInfo(has_video=True, is_picture=True, height=height, width=width)
+    # libav calls it invalid data, or an invalid argument.
+    if Path(path).is_file() and Path(path).stat().st_size == 0:
+        raise DecodeError(f"{path}: the file is empty")
     with opened(path) as media:
         facts: dict[str, Any] = {}
         errors, kinds, first = [], [], 0.0
@@ -224,48 +214,40 @@ _MOST_SAMPLES = 2**31
 _HALF_WIDTH = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class AudioSpec:
-    """Sound as a mono waveform: the mean of all channels."""
-
-    rate: int = 16_000
-    """Samples a second."""
-
-
-def read_waveform(media: Media, start: float, end: float, spec: AudioSpec) -> np.ndarray | None:
+def _read_waveform(media: Media, start: float, end: float, rate: int) -> np.ndarray | None:
     """(round((end - start) * rate),) float32 in [-1, 1], silent where the stream has nothing; None if it never has."""
     context = media.audio.codec_context
-    frames = media.decode("audio", start - _PREROLL - _HALF_WIDTH / min(context.sample_rate or spec.rate, spec.rate))
+    frames = media.decode("audio", start - _PREROLL - _HALF_WIDTH / min(context.sample_rate or rate, rate))
     head = next(frames, None)
     if head is None:
         return None
-    rate, first, count = head[1].sample_rate, round(start * spec.rate), round((end - start) * spec.rate)
-    common = math.gcd(rate, spec.rate)
-    up, down = spec.rate // common, rate // common
-    margin = 0.0 if up == down else _HALF_WIDTH / min(rate, spec.rate)
+    own_rate, first, count = head[1].sample_rate, round(start * rate), round((end - start) * rate)
+    common = math.gcd(own_rate, rate)
+    up, down = rate // common, own_rate // common
+    margin = 0.0 if up == down else _HALF_WIDTH / min(own_rate, rate)
     # Both grids meet every 1 / common seconds: begin there, so that the filter has the same phase in every window.
-    meeting = math.floor((first / spec.rate - margin) * common)
-    below, above = meeting * down, math.ceil(((first + count) / spec.rate + margin) * rate)
+    meeting = math.floor((first / rate - margin) * common)
+    below, above = meeting * down, math.ceil(((first + count) / rate + margin) * own_rate)
     if above - below > _MOST_SAMPLES:
         raise DecodeError(f"{media.path}: {(end - start) / 3600:.0f} hours of sound are too long for one clip")
     waveform = np.zeros(above - below, np.float32)
     # Range of the samples that the stream really has.
     low, high = math.inf, -math.inf
-    for run in _runs(chain([head], frames), media, rate, above):
+    for run in _runs(chain([head], frames), media, own_rate, above):
         position = run.position()
         begin, stop = max(position, below), min(position + run.length, above)
         if begin < stop:
             samples = mono(np.concatenate(run.parts, axis=1))
             waveform[begin - below : stop - below] = samples[begin - position : stop - position]
             low, high = min(low, begin), max(high, stop)
-    if not low < (start + count / spec.rate) * rate or not high > start * rate:
+    if not low < (start + count / rate) * own_rate or not high > start * own_rate:
         return None
     if up != down:
         # libav's polyphase filter; its first output is the first input.
         av = require("av")
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=spec.rate)
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
         frame = av.AudioFrame.from_ndarray(waveform[None], format="flt", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        frame.sample_rate, frame.pts, frame.time_base = own_rate, 0, Fraction(1, own_rate)
         parts = resampler.resample(frame) + resampler.resample(None)
         waveform = np.concatenate([part.to_ndarray()[0] for part in parts])
     return np.clip(waveform[first - meeting * up :][:count], -1.0, 1.0)

@@ -39,6 +39,8 @@ class VideoSpec:
     """short: the shorter side becomes `size`; squash: exactly `size`, whatever the shape was; crop: the shorter side
     becomes `size`, then the centre is cut out; area: as many pixels as `size` squared, the shape is kept as far as
     neither side is more than three times the other."""
+    crop: tuple[int, int] | None = None
+    """(height, width) of the centre that is kept after scaling; with 'crop' it is `size`."""
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
     enlarge: bool = True
     """False, with 'short': a picture that is smaller stays as it is."""
@@ -75,11 +77,12 @@ class VideoSpec:
         return max(tall, int(height * scale + EPSILON)), max(wide, int(width * scale + EPSILON))
 
     def cut(self, picture: np.ndarray) -> np.ndarray:
-        """The centre of a scaled picture for 'crop', all of it otherwise."""
-        if self.size is None or self.fit != "crop":
+        """The centre of a scaled picture, all of it without a crop."""
+        size = self.size if self.fit == "crop" else self.crop
+        if size is None:
             return picture
-        tall, wide = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        top, left = (picture.shape[0] - tall) // 2, (picture.shape[1] - wide) // 2
+        tall, wide = size if isinstance(size, tuple) else (size, size)
+        top, left = max(picture.shape[0] - tall, 0) // 2, max(picture.shape[1] - wide, 0) // 2
         return picture[top : top + tall, left : left + wide]
 
 
@@ -96,56 +99,49 @@ def read_frames(media: Media, start: float, end: float, spec: VideoSpec) -> tupl
         following = bisect_left(wanted, at - seconds)
         return following == len(wanted) or wanted[following] > at + 2 * seconds
 
-    skippable, lost = media.video.codec_context.name in _SKIPPABLE, media.corrupt
-    pictures, times, whole = _read(media, start, end, spec, targets, skip if skippable else None)
-    if skippable and not whole:
-        # A frame that was skipped may be the one on show: all are decoded, and lost packets are counted once.
+    lost = media.corrupt
+    try:
+        is_skippable = media.video.codec_context.name in _SKIPPABLE
+        shown = list(stream_pictures(media, start, end, spec, skip=skip if is_skippable else None))
+    except _PictureSkipped:
+        # All frames are decoded, and lost packets are counted once.
         media.corrupt = lost
-        pictures, times, _ = _read(media, start, end, spec, targets, None)
-    return (np.stack(pictures), np.array(times)) if times else None
+        shown = list(stream_pictures(media, start, end, spec))
+    if not shown:
+        return None
+    times, pictures = zip(*shown, strict=True)
+    return np.stack(pictures), np.array(times)
 
 
-def _read(
-    media: Media, start: float, end: float, spec: VideoSpec, targets: np.ndarray | None, skip: Skip | None
-) -> tuple[list[np.ndarray], list[float], bool]:
-    """(pictures, times, whether no picture was skipped that should be on show)"""
-    shaper, last, whole = _Shaper(spec, media), None, True
-    pictures: list[np.ndarray] = []
-    times: list[float] = []
-    for time, frame in _picked(media, start, end, targets, skip):
-        asked = start if targets is None else targets[len(times)]
-        # A picture older than it lasts: a newer one was skipped.
-        whole &= asked - time <= lasts(frame, media.video) + _ROUNDING
-        pictures.append(pictures[-1] if frame is last else shaper(frame))
-        times.append(time)
-        last = frame
-    return pictures, times, whole
+class _PictureSkipped(Exception):
+    """A picture was not decoded that should be on show."""
 
 
-def stream_pictures(media: Media, start: float, end: float, spec: VideoSpec) -> Iterator[tuple[float, np.ndarray]]:
+def stream_pictures(
+    media: Media, start: float, end: float, spec: VideoSpec, *, skip: Skip | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
     """(seconds, (H, W, 3) uint8) of a window, one after the other: a film of any length takes the memory of a frame."""
-    shaper, last, picture = _Shaper(spec, media), None, None
-    for time, frame in _picked(media, start, end, spec.times(start, end), None):
+    targets, shaper, last, picture = spec.times(start, end), _Shaper(spec, media), None, None
+    frames = _forward(media.decode("video", start, skip=skip))
+    picked = _all(frames, media, start, end) if targets is None else _nearest(frames, media, start, end, targets)
+    for number, (time, frame) in enumerate(picked):
+        asked = start if targets is None else targets[number]
+        # A picture older than it lasts: a newer one was skipped.
+        if skip is not None and asked - time > lasts(frame, media.video) + _ROUNDING:
+            raise _PictureSkipped
         if picture is None or frame is not last:
             picture = shaper(frame)
         yield time, picture
         last = frame
 
 
-def _picked(
-    media: Media, start: float, end: float, targets: np.ndarray | None, skip: Skip | None
-) -> Iterator[tuple[float, Any]]:
-    """(seconds, frame) of each target, or of all frames that begin in the window."""
-
-    def forward() -> Iterator[tuple[float, Any]]:
-        """Frames whose time goes back are left out."""
-        latest = -math.inf
-        for time, frame in media.decode("video", start, skip=skip):
-            if time > latest:
-                latest = time
-                yield time, frame
-
-    return _all(forward(), media, start, end) if targets is None else _nearest(forward(), media, start, end, targets)
+def _forward(frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
+    """Frames without those whose time goes back."""
+    latest = -math.inf
+    for time, frame in frames:
+        if time > latest:
+            latest = time
+            yield time, frame
 
 
 def _all(frames: Iterator[tuple[float, Any]], media: Media, start: float, end: float) -> Iterator[tuple[float, Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.errors import DecodeError, refusal, require
-from seehear.media.container import EPSILON, Media, opened, reason
+from seehear.media.container import EPSILON, Media, opened
 from seehear.media.encoding import Track, encoded_film, encoded_sound, write_tracks, written
 from seehear.media.frames import VideoSpec
 from seehear.media.stills import is_picture
@@ -72,7 +72,7 @@ def suffix_of_cut(video: str, audio: str) -> str:
     """The kind of file that `cut` makes of these: pictures and common kinds of sound stay what they are, films become
     .mp4, other sound .m4a."""
     if video:
-        return Path(video).suffix.lower() if _is_still(video) else ".mp4"
+        return Path(video).suffix.lower() if is_picture(video) else ".mp4"
     suffix = Path(audio).suffix.lower()
     return ".ogg" if suffix == ".oga" else suffix if suffix in _SOUNDS else ".m4a"
 
@@ -80,7 +80,7 @@ def suffix_of_cut(video: str, audio: str) -> str:
 def cut(video: str, audio: str, start: float, end: float, out: str) -> Cut:
     """Writes [start, end) of a film to `out`, with the sound of the same file or another; '' leaves one out. A picture
     is copied whole. Nothing is at `out` before it is whole. Raises `DecodeError` when there is nothing to be cut."""
-    if video and _is_still(video):
+    if video and is_picture(video):
         shutil.copyfile(video, out + ".part")
         Path(out + ".part").replace(out)
         return Cut(start, start, ())
@@ -90,13 +90,6 @@ def cut(video: str, audio: str, start: float, end: float, out: str) -> Cut:
         return _cut(video, audio, start, end, out, copy=True)
     except _NotCopied:
         return _cut(video, audio, start, end, out, copy=False)
-
-
-def _is_still(path: str) -> bool:
-    try:
-        return is_picture(path)
-    except OSError as error:
-        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
 
 
 def _cut(video: str, audio: str, start: float, end: float, out: str, *, copy: bool) -> Cut:

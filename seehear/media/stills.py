@@ -34,9 +34,12 @@ _STDERR = threading.Lock()
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether a file is a still picture, by its first bytes. An animated GIF is a film."""
-    with open(path, "rb") as file:
-        head = file.read(16)
+    """Whether a file is a still picture, by its first bytes; an animated GIF is a film. Raises `DecodeError`."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be read ({reason(error)})") from error
     if head.startswith(b"GIF8"):
         try:
             with require("PIL.Image").open(path) as image:
@@ -71,9 +74,9 @@ def _decoded(path: str | Path, spec: VideoSpec) -> tuple[Any, tuple[int, int]]:
     """(RGB image, perhaps smaller than the file's but large enough for `spec`; upright (height, width) of the file)."""
     Image, ImageOps = require("PIL.Image"), require("PIL.ImageOps")
     try:
-        with open(path, "rb") as opened:
-            heif = _is_heif(opened.read(16))
-        if heif:
+        with open(path, "rb") as head:
+            is_heif = _is_heif(head.read(16))
+        if is_heif:
             image = _Heif.of(path).decode()
             return image, (image.height, image.width)
         with Image.open(path) as file:
@@ -136,12 +139,16 @@ def _fit(path: str | Path, file: Any, spec: VideoSpec) -> int:
         factor = min(factor, max(1, min(file.height // (2 * turned[1]), file.width // (2 * turned[0]))))
     native, reduced = pixels * _BYTES.get(file.mode, 4), pixels // factor**2
     need = max(native + work, native + 4 * reduced, 10 * reduced, 10 * tall * wide)
+    _check_memory(path, width, height, need)
+    return factor
+
+
+def _check_memory(path: str | Path, width: int, height: int, need: int) -> None:
     if need > _MOST_BYTES:
         raise DecodeError(
             f"{path}: {width} x {height} pixels need {need / 1e6:,.0f} MB to read, and a picture may need"
             f" {_MOST_BYTES / 1e6:.0f} MB: shrink it, or save it as JPEG"
         )
-    return factor
 
 
 def _decoder_bytes(file: Any) -> int:
@@ -254,11 +261,7 @@ class _Heif:
             sizes = [s.width * s.height for s in streams.values()]
             # The picture and a turned copy; what every decoder keeps; a tile in YUV and RGB.
             need = 8 * self.width * self.height + 3 * sum(sizes) + 9 * max(sizes)
-            if need > _MOST_BYTES:
-                raise DecodeError(
-                    f"{self.path}: {self.width} x {self.height} pixels need {need / 1e6:,.0f} MB to read, and a picture"
-                    f" may need {_MOST_BYTES / 1e6:.0f} MB: shrink it, or save it as JPEG"
-                )
+            _check_memory(self.path, self.width, self.height, need)
             if columns * rows != len(self.tiles):
                 raise DecodeError(
                     f"{self.path}: {len(self.tiles)} tiles do not make {self.width} x {self.height} pixels"

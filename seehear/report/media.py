@@ -16,7 +16,7 @@ from markupsafe import Markup
 from seehear.errors import DecodeError, SeehearError, require
 from seehear.library.tables import Clip, LibraryTables
 from seehear.library.workers import map_in_processes
-from seehear.media.files import AudioSpec, VideoSpec, read_window
+from seehear.media.files import VideoSpec, read_window
 from seehear.report.page import part
 
 # types.py imports torch, which the reading processes do without.
@@ -113,7 +113,7 @@ def still(path: str, start: float, end: float) -> bytes:
 
 def sound(path: str, start: float, end: float) -> bytes:
     """MP3, which every browser plays, of the first seconds of the window."""
-    waveform = read_window(path, start, min(end, start + SECONDS), audio=AudioSpec(rate=_RATE)).waveform
+    waveform = read_window(path, start, min(end, start + SECONDS), rate=_RATE).waveform
     assert waveform is not None
     av, file = require("av"), io.BytesIO()
     try:

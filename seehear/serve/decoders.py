@@ -15,8 +15,7 @@ import numpy as np
 from seehear.errors import DecodeError, require
 from seehear.library.workers import Isolated
 from seehear.media.container import Media, opened
-from seehear.media.encoding import encode_window
-from seehear.media.files import AudioSpec, VideoSpec, channels, mono, probe, read_window
+from seehear.media.files import VideoSpec, channels, mono, probe, read_window
 from seehear.serve.problems import Problem
 
 Result = TypeVar("Result")
@@ -25,7 +24,6 @@ POSTER_HEIGHT = 270
 PEAKS = 240
 PEAKS_SECONDS = 900.0
 _PEAKS_RATE = 4000
-_PREVIEW, _PREVIEW_QUALITY = VideoSpec(fps=25.0, size=360, enlarge=False), 26
 # Beginnings of M3U, ffconcat, XML (DASH, XSPF, SMIL) and SDP, which name other files and addresses
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<", b"v=0")
 PARTS = 1000
@@ -118,17 +116,12 @@ def poster(path: str, at: float, end: float) -> bytes:
 def peaks(path: str, start: float, end: float) -> list[float]:
     """Largest amplitude in each of `PEAKS` equal parts of a window, relative to the loudest, in [0, 1]."""
     end = min(end, start + PEAKS_SECONDS)
-    waveform = read_window(path, start, end, audio=AudioSpec(rate=_PEAKS_RATE)).waveform
+    waveform = read_window(path, start, end, rate=_PEAKS_RATE).waveform
     if waveform is None:
         raise DecodeError(f"{path}: no sound there")
     largest_P = np.array([part.max(initial=0.0) for part in np.array_split(np.abs(waveform), PEAKS)])
     # The floor keeps silence at 0.
     return [round(float(x), 3) for x in largest_P / max(float(largest_P.max()), 1e-6)]
-
-
-def preview(video: str, audio: str, start: float, end: float, out: str) -> None:
-    """Writes a window as MP4 (H.264 and AAC): pictures of one file, sound of the same or another; '' omits one."""
-    encode_window(video, audio, start, end, out, spec=_PREVIEW, quality=_PREVIEW_QUALITY)
 
 
 def loudness(path: str, seconds: float) -> list[float]:

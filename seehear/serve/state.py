@@ -19,6 +19,7 @@ from seehear.folders.standing import Standing
 from seehear.library.own import as_edited
 from seehear.library.tables import Clip, LibraryTables
 from seehear.library.workers import WorkerDied
+from seehear.media.encoding import write_preview
 from seehear.search.background import Calibration
 from seehear.search.behind import behind
 from seehear.search.calibrate import in_words
@@ -280,7 +281,7 @@ class State:
             raise Problem(404, "no_media", f"clip {clip.id!r} has nothing to play")
 
         def make(out: Path) -> None:
-            self.slow(decoders.preview, video, audio, start, end, str(out))
+            self.slow(write_preview, video, audio, start, end, str(out))
 
         return self.made(Path(video or audio), "preview", (audio, start, end), make)
 

@@ -198,7 +198,7 @@ def _by_media(library: LibraryTables, test: Sequence[Clip], train: Sequence[Clip
 
 def _read_print(window: _Window) -> _MediaPrint:
     """Fingerprints of one clip; empty for a side that cannot be read."""
-    from seehear.media.files import AudioSpec, VideoSpec, read_window
+    from seehear.media.files import VideoSpec, read_window
 
     frames = waveform = None
     if window.video:
@@ -208,7 +208,7 @@ def _read_print(window: _Window) -> _MediaPrint:
             frames = read_window(window.video, window.start, window.end, video=spec).frames
     if window.audio:
         with suppress(DecodeError):
-            waveform = read_window(window.audio, window.start, window.end, audio=AudioSpec(rate=AUDIO_RATE)).waveform
+            waveform = read_window(window.audio, window.start, window.end, rate=AUDIO_RATE).waveform
     bits = [picture_fingerprint(frame) for frame in frames] if frames is not None else []
     pictures = tuple(dict.fromkeys(b for b in bits if b is not None))
     return _MediaPrint(pictures, np.zeros(0, np.uint32) if waveform is None else audio_fingerprint(waveform))

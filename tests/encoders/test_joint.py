@@ -13,7 +13,6 @@ from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from seehear.space import SharedSpace
-from tests.encoders.tiny import make
 from tests.library.makers import film
 
 JOINT = {
@@ -30,12 +29,6 @@ STRONG = {
     "clap": "laion/clap-htsat-unfused",
     "bert": "BAAI/bge-base-en-v1.5",
 }
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    return {family: make(family, root / family) for family in (*JOINT, "bert")}
 
 
 @pytest.fixture(scope="module")

@@ -87,8 +87,8 @@ def test_minilm_is_the_published_one():
 @pytest.mark.parametrize(
     ("name", "column", "least", "every"),
     [
-        ("speech", "audio_speech_embedding", 0.99, 32),  # 0.1 to 0.3 s a sound
-        ("aisfx", "audio_aisfx", 0.9, 32),
+        ("speech", "audio_speech_embedding", 0.99, 64),  # 0.1 to 0.3 s a sound
+        ("aisfx", "audio_aisfx", 0.9, 64),
         pytest.param("speech", "audio_speech_embedding", 0.99, 10, marks=pytest.mark.slow),
         pytest.param("aisfx", "audio_aisfx", 0.9, 10, marks=pytest.mark.slow),
     ],

@@ -170,7 +170,7 @@ def test_the_index_of_a_large_file_is_kept(tmp_path, cache, monkeypatch):
     file = written(tmp_path / "t.bin", binary(TABLE))
     assert file.find("dog").tolist() == TABLE["dog"]
     (kept,) = (cache / "seehear" / "words").iterdir()
-    monkeypatch.setattr(wordfiles.BinaryFile, "_scan", lambda self: pytest.fail("read through again"))
+    monkeypatch.setattr(wordfiles._BinaryFile, "_scan", lambda self: pytest.fail("read through again"))
     assert open_word_file(tmp_path / "t.bin").find("Dog").tolist() == TABLE["Dog"]
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))

@@ -11,7 +11,7 @@ from seehear.errors import SeehearError
 from seehear.evaluation.classify import zero_shot
 from seehear.evaluation.mteb_adapter import MTEBModel
 from seehear.evaluation.retrieval import retrieval
-from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.media.files import VideoSpec, probe, read_window
 from seehear.space import SharedSpace
 from seehear.space.items import Items
 
@@ -43,7 +43,7 @@ class Space:
             if m == "text":
                 values.append(float(sample.text.split()[-1]))
                 continue
-            specs = {"audio": AudioSpec(rate=RATE)} if m == "audio" else {"video": VideoSpec()}
+            specs = {"rate": RATE} if m == "audio" else {"video": VideoSpec()}
             window = read_window(sample.path, 0.0, probe(sample.path).duration, **specs)
             self.seen.append(window.waveform if m == "audio" else window.frames)
             values.append(float(np.abs(window.waveform).max() if m == "audio" else window.frames[..., 0].mean() / 255))

@@ -14,7 +14,7 @@ from seehear.inputs.loader import Loader, Sampling, in_order
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.inputs.raw.text import VocabularyConfig, library_vocabulary
 from seehear.library.tables import Text
-from seehear.media.files import AudioSpec, VideoSpec, read_window
+from seehear.media.files import VideoSpec, read_window
 from tests.inputs.raw_library import PLAIN, TINY, clip, library, load, long_library, rows, same, unread_files
 from tests.library.makers import film, grey, picture, sound
 
@@ -134,7 +134,7 @@ def test_pictures_and_sound_are_those_of_the_same_stretch(long):
         ticks = [
             k for k in range(16) if (shown - torch.tensor([grey(5 * (k + i) + 2) for i in range(5)])).abs().max() < 4
         ]
-        heard = read_window(path, ticks[0] / 5, ticks[0] / 5 + 1.0, audio=AudioSpec(rate=8000)).waveform
+        heard = read_window(path, ticks[0] / 5, ticks[0] / 5 + 1.0, rate=8000).waveform
         torch.testing.assert_close(batch["audio"][0], torch.from_numpy(heard), rtol=0, atol=1e-5)
         begins.add(ticks[0])
     assert len(begins) > 3

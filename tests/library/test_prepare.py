@@ -17,7 +17,7 @@ from seehear.library import prepare as module
 from seehear.library import reading
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables, Text, Vectors
-from seehear.media.files import AudioSpec, VideoSpec, read_window
+from seehear.media.files import VideoSpec, read_window
 from tests.faults.outcome import Command
 from tests.library.makers import film, picture, shots, sound, srt, with_subtitles
 
@@ -110,7 +110,7 @@ def test_what_is_listed_can_be_read(media, tmp_path):
     library = LibraryTables.open(tmp_path / "lib")
     for clip in library.clips():
         path = library.path_of(clip.source)
-        window = read_window(path, clip.start, clip.end, video=VideoSpec(num_frames=2), audio=AudioSpec(rate=8000))
+        window = read_window(path, clip.start, clip.end, video=VideoSpec(num_frames=2), rate=8000)
         assert (window.frames is not None, window.waveform is not None) == (clip.has_video, clip.has_audio)
 
 
@@ -376,7 +376,7 @@ def test_names_that_are_no_unicode(tmp_path, originals):
     (clip,) = library.clips()
     assert clip.texts == (Text("a caption"),)
     assert library.path_of(clip.source).exists()
-    assert read_window(library.path_of(clip.source), 0, 1, audio=AudioSpec()).waveform is not None
+    assert read_window(library.path_of(clip.source), 0, 1, rate=16_000).waveform is not None
     assert prepare(os.fsdecode(folder), tmp_path / "lib", HERE).unchanged == 1
 
 
@@ -603,7 +603,7 @@ def test_real_clips(tmp_path):
     roots = library.roots()
     for clip in library.clips()[::10]:
         path = library.path_of(clip.source, roots)
-        window = read_window(path, clip.start, clip.end, video=VideoSpec(num_frames=8, size=64), audio=AudioSpec())
+        window = read_window(path, clip.start, clip.end, video=VideoSpec(num_frames=8, size=64), rate=16_000)
         assert window.corrupt == 0
         assert len(window.frames) == 8
         assert len(window.waveform) == round((clip.end - clip.start) * 16_000)

@@ -2,6 +2,7 @@
 refused."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import av
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 
 from seehear.errors import DecodeError
+from seehear.media import container
 from seehear.media.container import Media
-from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.media.files import VideoSpec, probe, read_window
 from tests.library.makers import SIZE, claim, film, grey, noise, picture, sound
 
 ALL, RATE = VideoSpec(), 16_000
-SOUND = AudioSpec(rate=RATE)
 FILMS = {
     "h264.mp4": {"codec": "libx264", "options": {"bf": "3"}, "gop": 50},
     "hevc.mkv": {"codec": "libx265", "options": {"x265-params": "log-level=none"}, "gop": 50},
@@ -56,6 +57,7 @@ def brightness(frames: np.ndarray) -> list[float]:
     return [float(f.mean()) for f in frames]
 
 
+@cache
 def decoded_in_order(path: Path) -> tuple[list[float], list[np.ndarray]]:
     """Every frame by libav alone, from the first to the last."""
     with av.open(str(path)) as container:
@@ -220,15 +222,21 @@ def test_film_whose_size_changes(tmp_path):
 # -- sound -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SOUNDS)
-@pytest.mark.parametrize("rate", [16_000, 22_050, 48_000])
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        pytest.param(name, rate, marks=[pytest.mark.slow] * (rate != RATE and not name.endswith(".wav")))
+        for name in SOUNDS
+        for rate in (RATE, 22_050, 48_000)
+    ],
+)
 def test_any_window_is_a_slice_of_the_whole_sound(made, name, rate):
-    path, spec = made(name), AudioSpec(rate=rate)
-    whole = read_window(path, 0.0, 6.0, audio=spec).waveform
+    path = made(name)
+    whole = read_window(path, 0.0, 6.0, rate=rate).waveform
     assert whole.dtype == np.float32
     assert np.abs(whole).max() <= 1.0
     for start, end in [(0.0, 0.5), (0.7, 1.1), (2.0, 4.0), (3.00007, 4.2), (5.0, 6.0)]:
-        window = read_window(path, start, end, audio=spec).waveform
+        window = read_window(path, start, end, rate=rate).waveform
         assert len(window) == round((end - start) * rate)
         first = round(start * rate)
         np.testing.assert_allclose(window, whole[first : first + len(window)], atol=1e-6)
@@ -238,7 +246,7 @@ def test_any_window_is_a_slice_of_the_whole_sound(made, name, rate):
 def test_lossless_sound_is_what_was_written(made, name):
     path = made(name)
     truth = noise(6.0, 44_100, SOUNDS[name].get("channels", 1)).mean(axis=0)
-    heard = read_window(path, 1.0, 2.0, audio=AudioSpec(rate=44_100)).waveform
+    heard = read_window(path, 1.0, 2.0, rate=44_100).waveform
     np.testing.assert_allclose(heard, truth[44_100:88_200], atol=1e-4)
 
 
@@ -247,7 +255,7 @@ def test_lossy_sound_is_where_it_was_written(made, name):
     """To the sample; in Matroska to half a millisecond, which is what its timestamps can say."""
     rate, within = SOUNDS[name].get("rate", 44_100), 24 if name.endswith(("mka", "webm")) else 0
     truth = noise(6.0, rate)[0]
-    heard = read_window(made(name), 2.0, 2.2, audio=AudioSpec(rate=rate)).waveform
+    heard = read_window(made(name), 2.0, 2.2, rate=rate).waveform
     match = np.correlate(truth[2 * rate - 3000 : 2 * rate + len(heard) + 3000], heard, "valid")
     assert abs(3000 - int(match.argmax())) <= within
 
@@ -261,30 +269,30 @@ def test_resampling_keeps_a_tone_and_drops_what_does_not_fit(tmp_path):
         frame.rate = 48_000
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    heard = read_window(tmp_path / "t.wav", 0.25, 0.75, audio=SOUND).waveform
+    heard = read_window(tmp_path / "t.wav", 0.25, 0.75, rate=RATE).waveform
     wanted = 0.5 * np.sin(2 * np.pi * 1000 * (0.25 + np.arange(8000) / RATE))
     np.testing.assert_allclose(heard, wanted, atol=2e-3)
 
 
 def test_silence_where_there_is_no_sound(made, tmp_path):
-    heard = read_window(made("a.wav"), 5.5, 7.0, audio=SOUND).waveform
+    heard = read_window(made("a.wav"), 5.5, 7.0, rate=RATE).waveform
     assert len(heard) == round(1.5 * RATE)
     assert np.abs(heard[: RATE // 2 - 50]).max() > 0.1
     assert np.abs(heard[RATE // 2 + 50 :]).max() == 0.0
     with pytest.raises(DecodeError, match=r"no sound there"):
-        read_window(made("a.wav"), 6.5, 7.0, audio=SOUND)
+        read_window(made("a.wav"), 6.5, 7.0, rate=RATE)
 
 
 def test_missing_streams_are_none(made, tmp_path):
     silent = film(tmp_path / "silent.mp4", audio=None, seconds=1.0)
-    both = read_window(silent, 0, 1, video=ALL, audio=SOUND)
+    both = read_window(silent, 0, 1, video=ALL, rate=RATE)
     assert both.waveform is None
     assert len(both.frames) == 25
-    heard = read_window(made("a.mp3"), 0, 1, video=ALL, audio=SOUND)
+    heard = read_window(made("a.mp3"), 0, 1, video=ALL, rate=RATE)
     assert heard.frames is None
     assert heard.times is None
     with pytest.raises(DecodeError, match="no sound there"):
-        read_window(silent, 0, 1, audio=SOUND)
+        read_window(silent, 0, 1, rate=RATE)
     with pytest.raises(DecodeError, match="no picture there"):
         read_window(made("a.mp3"), 0, 1, video=ALL)
 
@@ -318,7 +326,7 @@ def test_pictures(tmp_path, suffix):
     path = picture(tmp_path / f"p.{suffix}")
     info = probe(path)
     assert (info.is_picture, info.has_video, info.has_audio, info.duration) == (True, True, False, 0.0)
-    window = read_window(path, 0, 0, video=VideoSpec(num_frames=4), audio=SOUND)
+    window = read_window(path, 0, 0, video=VideoSpec(num_frames=4), rate=RATE)
     assert window.frames.shape == (1, 48, 64, 3)
     assert window.waveform is None
     np.testing.assert_allclose(window.frames[0, 20, 20], (200, 30, 60), atol=8)
@@ -371,7 +379,7 @@ def test_what_is_no_media_file(tmp_path):
     }
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
-        for read in (probe, lambda p: read_window(p, 0, 1, video=ALL, audio=SOUND)):
+        for read in (probe, lambda p: read_window(p, 0, 1, video=ALL, rate=RATE)):
             with pytest.raises(DecodeError) as caught:
                 read(tmp_path / name)
             assert str(tmp_path / name) in str(caught.value)
@@ -397,7 +405,7 @@ def test_a_film_cut_short_gives_what_is_left(tmp_path):
     info = probe(tmp_path / "cut.mp4")
     assert 2.0 < info.duration < 6.0
     assert "claims 8.0 s" in info.errors[0]
-    window = read_window(tmp_path / "cut.mp4", 0.0, 1.0, video=ALL, audio=SOUND)
+    window = read_window(tmp_path / "cut.mp4", 0.0, 1.0, video=ALL, rate=RATE)
     assert len(window.frames) == 25
     with pytest.raises(DecodeError):
         read_window(tmp_path / "cut.mp4", 7.0, 8.0, video=ALL)
@@ -445,13 +453,14 @@ def test_a_blank_file_is_not_read_through(tmp_path, suffix):
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts bytes in /proc")
-def test_a_hole_is_not_read_through(tmp_path):
+def test_a_hole_is_not_read_through(tmp_path, monkeypatch):
     """A download that was broken off, of a size set beforehand: what it begins with can be used."""
+    monkeypatch.setattr(container, "_HOLE", 2**20)
     path = sound(tmp_path / "a.mp3", seconds=0.5, codec="libmp3lame")
     os.truncate(path, 10 * 2**30)
     before = bytes_read()
     assert probe(path).duration == pytest.approx(0.5, abs=0.1)
-    assert bytes_read() - before < 500e6
+    assert bytes_read() - before < 20e6
 
 
 def bytes_read() -> int:
@@ -465,7 +474,7 @@ def test_flipped_bytes_cost_their_packets_only(tmp_path):
     for at in rng.integers(media + 3000, data.index(b"moov") - 100, 60):
         data[at] ^= 0xFF
     (tmp_path / "b.mp4").write_bytes(data)
-    window = read_window(tmp_path / "b.mp4", 0.0, 8.0, video=ALL, audio=SOUND)
+    window = read_window(tmp_path / "b.mp4", 0.0, 8.0, video=ALL, rate=RATE)
     assert window.corrupt > 0
     assert len(window.frames) > 150
     assert len(window.waveform) == 8 * RATE
@@ -488,7 +497,7 @@ def test_mutated_files_never_crash_or_leak_other_errors(tmp_path):
         path.write_bytes(data)
         try:
             probe(path)
-            window = read_window(path, 0.2, 0.8, video=VideoSpec(num_frames=3, size=16), audio=SOUND)
+            window = read_window(path, 0.2, 0.8, video=VideoSpec(num_frames=3, size=16), rate=RATE)
         except DecodeError:
             continue
         good += 1
@@ -518,7 +527,7 @@ def test_an_empty_window_and_odd_names(tmp_path):
     path = sound(tmp_path / "12:30 talk #1?.wav", seconds=1.0)
     assert probe(path).has_audio
     with pytest.raises(DecodeError, match="empty"):
-        read_window(path, 0.5, 0.5, audio=SOUND)
+        read_window(path, 0.5, 0.5, rate=RATE)
     raw = os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav")
     try:
         os.rename(path, raw)
@@ -528,6 +537,6 @@ def test_an_empty_window_and_odd_names(tmp_path):
 
 
 def test_the_same_window_twice_is_the_same(made):
-    one, two = (read_window(made("h264.ts"), 1.1, 2.3, video=VideoSpec(num_frames=3), audio=SOUND) for _ in range(2))
+    one, two = (read_window(made("h264.ts"), 1.1, 2.3, video=VideoSpec(num_frames=3), rate=RATE) for _ in range(2))
     np.testing.assert_array_equal(one.frames, two.frames)
     np.testing.assert_array_equal(one.waveform, two.waveform)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from seehear.errors import DecodeError, SeehearError
 from seehear.media import encoding
-from seehear.media.encoding import encode_window
-from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.media.encoding import write_preview
+from seehear.media.files import VideoSpec, probe, read_window
 from seehear.media.remux import cut, suffix_of_cut
 
 RATE = 48_000
@@ -64,9 +64,8 @@ def payloads(path, kind):
 
 def lag(path, other, start, seconds):
     """Seconds by which the sound of `path` comes later than that of `other` from `start` on."""
-    spec = AudioSpec(rate=RATE)
-    one = read_window(path, 0.0, seconds, audio=spec).waveform
-    two = read_window(other, start, start + seconds, audio=spec).waveform
+    one = read_window(path, 0.0, seconds, rate=RATE).waveform
+    two = read_window(other, start, start + seconds, rate=RATE).waveform
     size = 2 * len(one)
     found = np.fft.irfft(np.fft.rfft(one, size) * np.conj(np.fft.rfft(two, size)))
     shift = int(np.argmax(found))
@@ -189,7 +188,7 @@ def test_a_film_of_an_old_codec_is_encoded_in_its_size_and_rate(tmp_path):
 
 def test_an_instant_is_a_frame(film, tmp_path):
     out = str(tmp_path / "clip")
-    encode_window(film, film, 1.0, 1.0 + 1e-9, out, spec=VideoSpec(fps=25.0), quality=26)
+    write_preview(film, film, 1.0, 1.0 + 1e-9, out)
     assert len(light(out, 0.0, 1.0)[0]) == 1
 
 
@@ -257,8 +256,7 @@ def test_sounds_keep_their_kind_where_it_is_a_common_one(tmp_path, name, codec, 
     assert info.duration == pytest.approx(2.0, abs=0.06)
     assert abs(lag(out, source, 1.0, 1.9)) <= off
     if off == 0.0:
-        spec = AudioSpec(rate=RATE)
-        one, two = (read_window(p, s, s + 2, audio=spec).waveform for p, s in ((out, 0), (source, 1)))
+        one, two = (read_window(p, s, s + 2, rate=RATE).waveform for p, s in ((out, 0), (source, 1)))
         np.testing.assert_array_equal(one, two)
         with av.open(out) as new, av.open(source) as old:
             assert new.streams[0].codec_context.name == old.streams[0].codec_context.name

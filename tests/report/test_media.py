@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from seehear.library.tables import Clip, LibraryTables
-from seehear.media.files import AudioSpec, probe, read_window
+from seehear.media.files import probe, read_window
 from seehear.report.media import Excerpts, read_excerpts, sound, still
 from tests.report.pages import parse
 from tests.report.world import put_sound
@@ -29,7 +29,7 @@ def test_a_sound_is_the_first_seconds_of_the_window(tmp_path):
     assert len(made) < 25_000
     (tmp_path / "x.mp3").write_bytes(made)
     assert probe(tmp_path / "x.mp3").duration == pytest.approx(4.0, abs=0.1)
-    wave = read_window(tmp_path / "x.mp3", 0.5, 1.5, audio=AudioSpec(rate=16_000)).waveform
+    wave = read_window(tmp_path / "x.mp3", 0.5, 1.5, rate=16_000).waveform
     assert np.abs(np.fft.rfft(wave)).argmax() == 880
     (tmp_path / "y.mp3").write_bytes(sound(str(tmp_path / "a.wav"), 0.0, 3.0))
     assert probe(tmp_path / "y.mp3").duration == pytest.approx(3.0, abs=0.1)

@@ -22,7 +22,7 @@ from seehear.inputs.raw.config import Part, RawConfig, Span, frames_part, reach,
 from seehear.inputs.raw.sample import Viewed, region_of
 from seehear.library.locking import locked
 from seehear.library.records import digest
-from seehear.media.files import AudioSpec, VideoSpec, probe, read_window
+from seehear.media.files import VideoSpec, probe, read_window
 from seehear.progress import say
 from seehear.types import Modality
 
@@ -136,9 +136,9 @@ class ClipReader:
         """Returns (arrays, number of lost packets)."""
         c = self.config
         (path,) = {one.path for one in asked.values()}
-        video = audio = None
+        video, rate = None, 0
         if "audio" in asked:
-            part, audio = asked["audio"].part, AudioSpec(rate=c.rate)
+            part, rate = asked["audio"].part, c.rate
             start = (round(span.start * c.rate) + part.first) / c.rate
             end = start + part.count / c.rate
         if "video" in asked:
@@ -146,7 +146,7 @@ class ClipReader:
             video = VideoSpec(num_frames=part.count, size=c.decoded_side, enlarge=False)
             start = span.start + part.first / c.fps
             end = start + part.count / c.fps
-        window = read_window(path, start, end, video=video, audio=audio)
+        window = read_window(path, start, end, video=video, rate=rate)
         found = {"audio": window.waveform, "video": window.frames}
         if (frames := window.frames) is not None:
             box = region_of(frames.shape[1], frames.shape[2], c.region)
