@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -27,10 +27,11 @@ from seehear.folders.indexes import Spaces, index_frozen, index_learned
 from seehear.folders.standing import Pace, Standing, State
 from seehear.library.encode import encode_library, load_all, modalities_of
 from seehear.library.prepare import PrepareOptions, Share, prepare_share
+from seehear.library.recordings import Portion
 from seehear.library.records import COARSE, UNCUT, digest
-from seehear.library.scan import Folder, ScannedFile
-from seehear.library.tables import Clip, LibraryTables
-from seehear.library.transcripts import Portion, main_language, unread
+from seehear.library.scan import Folder, MediaFile
+from seehear.library.tables import Clip, LibraryTables, Source
+from seehear.library.transcripts import main_language, unread
 from seehear.library.vectors import one_of
 from seehear.progress import Interrupted, StatusLine, overheard
 from seehear.search.index import indexed_clips, versions
@@ -74,6 +75,7 @@ class Work:
         self._part = ENCODED[0]
         self._towers: dict[str, list[Encoder]] = {}
         self._spaces: Spaces = {}
+        self._library: LibraryTables | None = None
         self._due, self._indexed_at, self._index_took, self._found = False, 0.0, 0.0, 0
         self._portions = {kind: Portion(seconds=READ_SECONDS) for kind, *_ in _READERS}
         self._pace, self._standing, self._line = Pace(), Standing(), StatusLine(lambda: str(self.standing()))
@@ -81,6 +83,8 @@ class Work:
 
     def step(self) -> bool:
         """Does the next part; returns False when all is done."""
+        # Once a step, as opening it reads tables; each part reads a table only after those before it have written.
+        self._library = self._opened()
         # After registering files, some are encoded first: in a large folder, the first can be found early.
         first = (self._encode, self._look) if self._looked else (self._look, self._encode)
         for part in (*first, self._cut, self._settle, self._read):
@@ -91,7 +95,7 @@ class Work:
             self.index(learned=True)
             return True
         if self._standing.state == "working":
-            library = self._library()
+            library = self._opened()
             self._found = len(indexed_clips(library)) if library else 0
             self._stand("ready")
         return False
@@ -141,7 +145,7 @@ class Work:
         self._due |= tally.written
         return tally.written
 
-    def _rests(self, file: ScannedFile) -> bool:
+    def _rests(self, file: MediaFile) -> bool:
         """True if a file is complete, by its time, or by observation if the clock of its disk is ahead."""
         if self.rest_seconds <= time.time() - file.mtime_ns / 1e9:
             return True
@@ -154,14 +158,13 @@ class Work:
 
     def _encode(self) -> bool:
         """Encodes some of the clips in no index that were not tried."""
-        library = self._library()
+        library = self._library
         if library is None:
             return False
-        indexed = indexed_clips(library)
-        clips = [clip for clip in library.clips() if clip.id not in indexed]
+        indexed, sources = indexed_clips(library), library.sources()
         files: dict[str, list[Clip]] = {}
-        for clip, key in zip(clips, _contents(library, clips), strict=True):
-            if key not in self._tried:
+        for clip in library.clips():
+            if clip.id not in indexed and _content(clip, sources) not in self._tried:
                 files.setdefault(clip.source or clip.id, []).append(clip)
         # In rounds with one clip of each file; by a hash of the name, so that the first clips are from all over the
         # folder, and always the same ones.
@@ -181,7 +184,7 @@ class Work:
         encoders = self._encoders(library)
         encode_library(library, encoders, device=self.device, where=one_of("id", [clip.id for clip in some]))
         self._pace.add("encode", time.monotonic() - began, sum(map(_seconds, some)))
-        self._tried |= set(_contents(library, some))
+        self._tried |= {_content(clip, sources) for clip in some}
         self._due = True
         self._index_now_and_then()
         return True
@@ -200,7 +203,7 @@ class Work:
         return self._towers[key]
 
     def _cut(self) -> bool:
-        library = self._library()
+        library = self._library
         if library is None or not self._uncut:
             return False
         before = self._expect(library)
@@ -215,7 +218,7 @@ class Work:
 
     def _settle(self) -> bool:
         """Brings rows of clips with a changed text or file up to date, which encoding does not cover."""
-        library = self._library()
+        library = self._library
         if library is None or not library.count_clips() or versions(library) == self._settled:
             return False
         self._expect(library)
@@ -231,7 +234,7 @@ class Work:
         from seehear.library.ocr import ocr
         from seehear.library.transcribe import transcribe
 
-        library = self._library()
+        library = self._library
         for kind, where, package, extra, what in _READERS if library else ():
             assert library is not None
             portion = self._portions[kind]
@@ -258,7 +261,7 @@ class Work:
 
     def index(self, *, learned: bool = False) -> None:
         """Indexes the latents; with `learned` also for the newest trained run, whose model is loaded for it."""
-        library = self._library()
+        library = self._opened()
         # An index of the frozen spaces alone leaves the trained run to be indexed in the end.
         self._due = not learned
         if library is None or not library.encoders():
@@ -281,8 +284,8 @@ class Work:
         if time.monotonic() - self._indexed_at >= _PAUSE * self._index_took:
             self.index()
 
-    def _library(self) -> LibraryTables | None:
-        """The library opened again; None before the first file is registered."""
+    def _opened(self) -> LibraryTables | None:
+        """The library as it is now; None before the first file is registered."""
         if "://" not in self.uri and not Path(self.uri, "clips.lance").is_dir():
             return None
         return LibraryTables.open(self.uri)
@@ -314,12 +317,13 @@ class Work:
 
     def _expect(self, library: LibraryTables, unindexed: float = 0.0) -> float:
         """Estimates the remaining work from the library; returns seconds of files without scenes."""
-        coarse = sum(s.duration for s in library.sources().values() if s.info.get(COARSE) == UNCUT)
+        sources = library.sources()
+        coarse = sum(s.duration for s in sources.values() if s.info.get(COARSE) == UNCUT)
         left = {"cut": coarse, "encode": unindexed + coarse}
         for kind, _, package, *_ in _READERS:
-            portion = self._portions[kind]
-            seconds = portion.left if portion.tried else sum(unread(library, kind).values())
-            left[kind] = seconds if find_spec(package) else 0.0
+            if find_spec(package):
+                portion = self._portions[kind]
+                left[kind] = portion.left if portion.tried else sum(unread(library, kind, sources).values())
         self._pace.expect(left)
         return coarse
 
@@ -342,7 +346,6 @@ def _seconds(clip: Clip) -> float:
     return max(1.0, clip.end - clip.start)
 
 
-def _contents(library: LibraryTables, clips: Sequence[Clip]) -> list[tuple[str, str]]:
-    """(id, fingerprint of its file) of clips."""
-    sources = library.sources()
-    return [(c.id, sources[c.source].fingerprint if c.source in sources else "") for c in clips]
+def _content(clip: Clip, sources: Mapping[str, Source]) -> tuple[str, str]:
+    """(id, fingerprint of its file)."""
+    return clip.id, sources[clip.source].fingerprint if clip.source in sources else ""

@@ -43,10 +43,10 @@ class WorkerDied(Exception):
 def map_in_processes(
     function: Callable[[Item], Result],
     items: Iterable[Item],
+    stopped: threading.Event | None = None,
     *,
     workers: int,
     time_limit: float | Callable[[Item], float],
-    stopped: threading.Event | None = None,
     following: Callable[[Item, Result | Exception], Item | None] | None = None,
 ) -> Generator[tuple[Item, Result | Exception], None, None]:
     """(item, result or exception) in order of completion, at most a few items ahead of the consumer.
@@ -207,21 +207,25 @@ def _serve() -> None:
 
 
 @contextmanager
-def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Iterator[list[Any]]]:
-    """Batches of `items`, drawn in a thread while the consumer is busy, at most `room` ahead.
+def drawn_ahead(
+    draw: Callable[[threading.Event], Generator[Any, None, None]], *, room: int
+) -> Iterator[Iterator[list[Any]]]:
+    """Batches of the items of `draw(stopped)`, drawn in a thread while the consumer is busy, at most `room` ahead.
 
     A batch has the items at hand, `room // 2` at most: a slow model meets full batches, a fast one does not wait for
-    them. An empty batch means only that time has passed. On exit, `items` is closed in its own thread.
+    them. An empty batch means only that time has passed. On exit, `stopped` is set, and the generator is closed in its
+    own thread.
     """
     queue: Queue[tuple[str, Any]] = Queue(maxsize=room)
     stopped = threading.Event()
+    items = draw(stopped)
 
     def put(kind: str, value: Any) -> None:
         while not stopped.is_set():
             with suppress(Full):
                 return queue.put((kind, value), timeout=_LOOK)
 
-    def draw() -> None:
+    def fill() -> None:
         error: BaseException | None = None
         try:
             for item in items:
@@ -235,7 +239,7 @@ def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Ite
             items.close()
         put("end", error)
 
-    thread = threading.Thread(target=draw, daemon=True)
+    thread = threading.Thread(target=fill, daemon=True)
     thread.start()
     try:
         yield _batches(queue, max(1, room // 2))
