@@ -75,7 +75,7 @@ class Work:
         self._part = ENCODED[0]
         self._towers: dict[str, list[Encoder]] = {}
         self._spaces: Spaces = {}
-        self._library: LibraryTables | None = None
+        self._library = self._opened()
         self._due, self._indexed_at, self._index_took, self._found = False, 0.0, 0.0, 0
         self._portions = {kind: Portion(seconds=READ_SECONDS) for kind, *_ in _READERS}
         self._pace, self._standing, self._line = Pace(), Standing(), StatusLine(lambda: str(self.standing()))

@@ -290,8 +290,8 @@ class LibraryTables:
         return copies
 
     def compact(self) -> None:
-        """Joins the small files of many commits; safe at any time."""
-        for name in filter(self.has, _KEYS):
+        """Joins the small files of many commits, in the tables of rows that were used; safe at any time."""
+        for name in _KEYS.keys() & self._open.keys():
             self.table(name).optimize()
 
     def put_rejects(self, rejects: Sequence[Reject]) -> None:

@@ -69,10 +69,9 @@ def read_transcripts(library: LibraryTables, sources: Iterable[str] | None = Non
 
 
 def unread(
-    library: LibraryTables, task: Literal["speech", "screen"], sources: Mapping[str, Source] | None = None
+    library: LibraryTables, task: Literal["speech", "screen"], sources: Mapping[str, Source]
 ) -> dict[str, float]:
-    """Seconds of the media files without a transcript of a task by any model; a picture counts as one second.
-    `sources`: those of the library, if the caller has them."""
+    """Seconds of the media files without a transcript of a task by any model; a picture counts as one."""
     read: set[tuple[str, str]] = set()
     if library.has(_TABLE):
         rows = library.rows(_TABLE, f"task = {quote(task)}", ["source", "content"]).to_pydict()
@@ -80,7 +79,7 @@ def unread(
     kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
     return {
         source.source: max(1.0, source.duration)
-        for source in (library.sources() if sources is None else sources).values()
+        for source in sources.values()
         if source.info.get("kind") in kinds and fact in source.info and COPY_OF not in source.info
         if (source.source, source.fingerprint) not in read
     }

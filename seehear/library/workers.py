@@ -55,7 +55,6 @@ def map_in_processes(
     in this process, without protection from crashes. `stopped` kills the workers at once, for items that take minutes.
     `following` returns the rest of an item after its result, which the same worker does next, or None.
     """
-    limit = time_limit if callable(time_limit) else lambda _: time_limit
     rest = following if following is not None else lambda item, result: None
     if workers == 0:
         yield from _in_this_process(function, items, rest)
@@ -66,7 +65,7 @@ def map_in_processes(
         # No more processes than items: each takes the time of importing the package.
         for item in islice(waiting, workers):
             pool.append(_Worker(function))
-            pool[-1].give(item, limit(item))
+            pool[-1].give(item, time_limit)
         while pool:
             for worker in _ready(pool, stopped):
                 item, result = worker.take()
@@ -79,7 +78,7 @@ def map_in_processes(
                     if not worker.alive:
                         worker = _Worker(function)
                         pool.append(worker)
-                    worker.give(upcoming[0], limit(upcoming[0]))
+                    worker.give(upcoming[0], time_limit)
                 yield item, result
             if stopped is not None and stopped.is_set():
                 return
@@ -103,14 +102,13 @@ class Isolated(Generic[Item, Result]):
     """A function in a process of its own, one item at a time; the process is replaced after a crash or a hang."""
 
     def __init__(self, function: Callable[[Item], Result], time_limit: float | Callable[[Item], float]):
-        self._function = function
-        self._limit = time_limit if callable(time_limit) else lambda _: time_limit
+        self._function, self._limit = function, time_limit
         self._worker: _Worker | None = None
 
     def __call__(self, item: Item) -> Result | Exception:
         if self._worker is None or not self._worker.alive:
             self._worker = _Worker(self._function)
-        self._worker.give(item, self._limit(item))
+        self._worker.give(item, self._limit)
         _ready([self._worker])
         return self._worker.take()[1]
 
@@ -150,8 +148,9 @@ class _Worker:
         self.alive = True
         self.pipe.send(function)
 
-    def give(self, item: Any, time_limit: float) -> None:
-        self.item, self.deadline = item, time.monotonic() + time_limit
+    def give(self, item: Any, time_limit: float | Callable[[Any], float]) -> None:
+        seconds = time_limit(item) if callable(time_limit) else time_limit
+        self.item, self.deadline = item, time.monotonic() + seconds
         try:
             self.pipe.send(item)
         except OSError:
