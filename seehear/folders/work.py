@@ -75,7 +75,6 @@ class Work:
         self._part = ENCODED[0]
         self._towers: dict[str, list[Encoder]] = {}
         self._spaces: Spaces = {}
-        self._library = self._opened()
         self._due, self._indexed_at, self._index_took, self._found = False, 0.0, 0.0, 0
         self._portions = {kind: Portion(seconds=READ_SECONDS) for kind, *_ in _READERS}
         self._pace, self._standing, self._line = Pace(), Standing(), StatusLine(lambda: str(self.standing()))
@@ -83,19 +82,21 @@ class Work:
 
     def step(self) -> bool:
         """Does the next part; returns False when all is done."""
-        # Once a step, as opening it reads tables; each part reads a table only after those before it have written.
-        self._library = self._opened()
+        library = self._library()
         # After registering files, some are encoded first: in a large folder, the first can be found early.
         first = (self._encode, self._look) if self._looked else (self._look, self._encode)
         for part in (*first, self._cut, self._settle, self._read):
-            if part():
+            if part(library):
                 self._looked = part == self._look
                 return True
+            if part == self._look:
+                # It may have applied edits, or settled splits.
+                library = self._library()
         if self._due:
             self.index(learned=True)
             return True
         if self._standing.state == "working":
-            library = self._opened()
+            library = self._library()
             self._found = len(indexed_clips(library)) if library else 0
             self._stand("ready")
         return False
@@ -119,7 +120,7 @@ class Work:
             self.changed.wait(seconds)
             self.changed.set()
 
-    def _look(self) -> bool:
+    def _look(self, library: LibraryTables | None) -> bool:
         if not self.changed.is_set():
             return False
         self.changed.clear()
@@ -135,8 +136,8 @@ class Work:
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
         # Clips indexed by an earlier call are searchable from the start.
-        if not self._found:
-            self._found = len(indexed_clips(LibraryTables.open(self.uri)))
+        if library and not self._found:
+            self._found = len(indexed_clips(library))
         if tally.written:
             self._stand("working", "looking through the folder")
         if tally.left:
@@ -156,9 +157,8 @@ class Work:
         self._restless |= not rests
         return rests
 
-    def _encode(self) -> bool:
+    def _encode(self, library: LibraryTables | None) -> bool:
         """Encodes some of the clips in no index that were not tried."""
-        library = self._library
         if library is None:
             return False
         indexed, sources = indexed_clips(library), library.sources()
@@ -202,8 +202,7 @@ class Work:
         library.set_about("preset", preset)
         return self._towers[key]
 
-    def _cut(self) -> bool:
-        library = self._library
+    def _cut(self, library: LibraryTables | None) -> bool:
         if library is None or not self._uncut:
             return False
         before = self._expect(library)
@@ -216,9 +215,8 @@ class Work:
         self._due |= tally.written
         return tally.written or tally.removed_clips > 0
 
-    def _settle(self) -> bool:
+    def _settle(self, library: LibraryTables | None) -> bool:
         """Brings rows of clips with a changed text or file up to date, which encoding does not cover."""
-        library = self._library
         if library is None or not library.count_clips() or versions(library) == self._settled:
             return False
         self._expect(library)
@@ -229,12 +227,11 @@ class Work:
         self._index_now_and_then()
         return True
 
-    def _read(self) -> bool:
+    def _read(self, library: LibraryTables | None) -> bool:
         """Reads some speech or text on screen, with the installed packages."""
         from seehear.library.ocr import ocr
         from seehear.library.transcribe import transcribe
 
-        library = self._library
         for kind, where, package, extra, what in _READERS if library else ():
             assert library is not None
             portion = self._portions[kind]
@@ -261,7 +258,7 @@ class Work:
 
     def index(self, *, learned: bool = False) -> None:
         """Indexes the latents; with `learned` also for the newest trained run, whose model is loaded for it."""
-        library = self._opened()
+        library = self._library()
         # An index of the frozen spaces alone leaves the trained run to be indexed in the end.
         self._due = not learned
         if library is None or not library.encoders():
@@ -284,7 +281,7 @@ class Work:
         if time.monotonic() - self._indexed_at >= _PAUSE * self._index_took:
             self.index()
 
-    def _opened(self) -> LibraryTables | None:
+    def _library(self) -> LibraryTables | None:
         """The library as it is now; None before the first file is registered."""
         if "://" not in self.uri and not Path(self.uri, "clips.lance").is_dir():
             return None

@@ -49,9 +49,10 @@ def first(folder, tmp_path_factory):
     """The library that the first `find` makes, and its answer."""
     uri = str(tmp_path_factory.mktemp("find") / "lib")
     words = ["find", str(folder), "ships may not enter the port", "--library", uri, "--wait", "--preset", "light"]
-    with redirect_stdout(io.StringIO()) as out:
+    with redirect_stdout(io.TextIOWrapper(io.BytesIO())) as out:
         assert main([*words, "--json", "--quiet"]) == 0
-    return uri, json.loads(out.getvalue())
+    out.seek(0)
+    return uri, json.load(out)
 
 
 @pytest.fixture
@@ -81,12 +82,12 @@ def test_a_reader_without_its_model_does_not_end_it(folder, library, monkeypatch
     monkeypatch.setattr(work, "find_spec", lambda name: name)
     monkeypatch.setattr("seehear.library.transcribe.transcribe", lacking)
     monkeypatch.setattr("seehear.library.ocr.ocr", lambda library, portion: called.append(library))
-    assert not work.Work(folder, library)._read()
+    assert not work.Work(folder, library)._read(LibraryTables.open(library))
     assert len(called) == 1
     assert "no speech model at hand" in capsys.readouterr().err
     monkeypatch.setattr("seehear.library.ocr.ocr", stopped)
     with pytest.raises(Interrupted):
-        work.Work(folder, library)._read()
+        work.Work(folder, library)._read(LibraryTables.open(library))
 
 
 @pytest.mark.slow
