@@ -31,6 +31,7 @@ from decode import make_film
 
 from seehear.encoders import Encoder, Sample, load_encoder
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from seehear.progress import set_quiet
@@ -109,7 +110,7 @@ def measure(encoder: Encoder, folder: Path, *, workers: int, repeats: int) -> di
         shutil.copytree(folder / "lib", copy)
         seconds = alone(encoder, samples)
         spied, work = Spied(encoder), LibraryTables.open(copy)
-        cpu, wall = timed(lambda work=work, spied=spied: encode_library(work, [spied], workers=workers))  # type: ignore[misc]
+        cpu, wall = timed(lambda work=work, spied=spied: encode_library(work, [spied], EngineOptions(workers=workers)))  # type: ignore[misc]
         rounds.append(seconds | {"pipeline_cpu": cpu, "pipeline_wall": wall, "model_busy": spied.seconds / wall})
         shutil.rmtree(copy)
     result = {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}

@@ -33,6 +33,7 @@ import numpy as np
 
 from seehear.encoders import Encoder, Sample
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables, Vectors
 from seehear.progress import set_quiet
@@ -130,12 +131,16 @@ def prepared_again(setting: Setting) -> dict[str, Any]:
 
 
 def encoded(setting: Setting) -> dict[str, Any]:
-    report = encode_library(LibraryTables.open(setting.library), [Drawn("audio"), Drawn("text")], workers=0)
+    report = encode_library(
+        LibraryTables.open(setting.library), [Drawn("audio"), Drawn("text")], EngineOptions(workers=0)
+    )
     return {"seconds_of": {e.name: round(e.seconds, 1) for e in report.encoders}}
 
 
 def encoded_again(setting: Setting) -> dict[str, Any]:
-    report = encode_library(LibraryTables.open(setting.library), [Drawn("audio"), Drawn("text")], workers=0)
+    report = encode_library(
+        LibraryTables.open(setting.library), [Drawn("audio"), Drawn("text")], EngineOptions(workers=0)
+    )
     assert all(e.made == 0 and e.kept == setting.clips for e in report.encoders)
     return {}
 

@@ -30,8 +30,9 @@ from typing import Any
 from common import DEVICE, RESULTS, write
 
 from seehear.encoders.whisper import Whisper, find_weights
+from seehear.library.recordings import Recording
 from seehear.library.transcribe import Transcriber
-from seehear.library.transcripts import Recording, Transcript
+from seehear.library.transcripts import Transcript
 from seehear.media.files import probe
 
 SENTENCES = {

@@ -71,24 +71,29 @@ class Library:
 
         return prepare([_home(path) for path in inputs], self.uri, PrepareOptions(**options))
 
-    def transcribe(self, **options: Any) -> Any:
-        """Transcribes speech, with times. `options`: `model`, `language`, `translate`, `workers`, `engine`."""
+    def transcribe(self, *, model: str = "", language: str = "", translate: bool = False, **options: Any) -> Any:
+        """Transcribes speech, with times. `options`: `workers`, `engine`."""
+        from seehear.library.engines import EngineOptions
         from seehear.library.transcribe import transcribe
 
-        return transcribe(self.tables, **options)
+        work = EngineOptions(**options)
+        return transcribe(self.tables, model=model, language=language, translate=translate, options=work)
 
     def ocr(self, **options: Any) -> Any:
         """Reads text shown in films and pictures. `options`: `workers`, `engine`."""
+        from seehear.library.engines import EngineOptions
         from seehear.library.ocr import ocr
 
-        return ocr(self.tables, **options)
+        return ocr(self.tables, EngineOptions(**options))
 
-    def encode(self, *encoders: str, preset: str = "", **options: Any) -> Any:
-        """Encodes the clips by frozen encoders: those of a preset ('light', 'strong', 'best'), or by name.
-        `options`: `where`, `workers`, `batch_size`, `engine`, `models`."""
+    def encode(self, *encoders: str, preset: str = "", where: str | None = None, **options: Any) -> Any:
+        """Encodes the clips by frozen encoders: those of a preset ('light', 'strong', 'best'), or by name. `where`: an
+        SQL condition over the clips. `options`: `workers`, `batch_size`, `engine`, `models`."""
         from seehear.library.encode import encode_library
+        from seehear.library.engines import EngineOptions
 
-        return encode_library(self.tables, encoders or None, preset=preset, device=self.device, **options)
+        work = EngineOptions(**options)
+        return encode_library(self.tables, encoders or None, work, preset=preset, where=where, device=self.device)
 
     def index(self, run: Path_ | None = None, *, name: str = "") -> Any:
         """Indexes the library for search: in its frozen spaces, or in the space of a trained run."""
@@ -149,7 +154,7 @@ class Library:
 
     def to_parquet(self, folder: Path_) -> dict[str, int]:
         """Writes clips, media files and current vectors as Parquet; returns the number of rows of each file by path."""
-        from seehear.folders.parquet import write_parquet
+        from seehear.folders.export import write_parquet
 
         return write_parquet(self.tables, _home(folder))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.faults.mutate import mutants
 from seehear.encoders import load_encoder
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from tests.faults.encoders import Grey, NoOptions
@@ -101,7 +102,7 @@ def _encode(library: Path) -> str:
     """In a process of its own: Linux counts for a child what its parent held when it started it, and here that is all
     that other tests left behind."""
     encoders = [Grey(NoOptions()), load_encoder("logmel", device="cpu")]
-    report = encode_library(LibraryTables.open(library), encoders, workers=1, device="cpu")
+    report = encode_library(LibraryTables.open(library), encoders, EngineOptions(workers=1), device="cpu")
     return json.dumps({e.name: (e.modality, e.made, e.rejected) for e in report.encoders})
 
 

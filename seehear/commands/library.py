@@ -84,19 +84,17 @@ class Encode:
 
     def run(self) -> None:
         from seehear.library.encode import encode_library
+        from seehear.library.engines import EngineOptions
 
         if self.encoders and self.preset:
             raise SeehearError("--preset chooses the encoders: give it or --encoders, not both")
         report = encode_library(
             LibraryTables.open(self.library),
             self.encoders or None,
-            workers=self.workers,
-            batch_size=self.batch_size,
-            device=self.device,
-            where=self.where,
-            engine=self.engine,
-            models=self.models,
+            EngineOptions(engine=self.engine, workers=self.workers, models=self.models, batch_size=self.batch_size),
             preset=self.preset or "",
+            where=self.where,
+            device=self.device,
         )
         show(report, as_json=self.json)
 
@@ -242,6 +240,7 @@ class Transcribe:
     """Print the report as JSON."""
 
     def run(self) -> None:
+        from seehear.library.engines import EngineOptions
         from seehear.library.transcribe import transcribe
         from seehear.library.transcripts import write_subtitles
 
@@ -254,8 +253,7 @@ class Transcribe:
             model=self.model,
             language=self.language,
             translate=self.translate,
-            workers=self.workers,
-            engine=self.engine,
+            options=EngineOptions(engine=self.engine, workers=self.workers),
         )
         if self.export:
             name = self.library.rstrip("/").rpartition("/")[2]
@@ -284,9 +282,11 @@ class Ocr:
     """Print the report as JSON."""
 
     def run(self) -> None:
+        from seehear.library.engines import EngineOptions
         from seehear.library.ocr import ocr
 
-        show(ocr(LibraryTables.open(self.library), workers=self.workers, engine=self.engine), as_json=self.json)
+        options = EngineOptions(engine=self.engine, workers=self.workers)
+        show(ocr(LibraryTables.open(self.library), options), as_json=self.json)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

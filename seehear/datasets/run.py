@@ -21,7 +21,7 @@ from seehear.datasets.files import Files
 from seehear.datasets.registry import importer
 from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions, split_of
-from seehear.library.inputs import GroupedRows, RowsInput, settle_names
+from seehear.library.inputs import GroupedRows, RowsInput
 from seehear.library.locking import writing
 from seehear.library.manifest import ManifestRow
 from seehear.library.prepare import Update
@@ -113,7 +113,7 @@ def _update_media(
 ) -> Tally:
     # The set's own rows are its clips: nothing is cut further.
     cutting = PrepareOptions(clips="whole", workers=options.workers, time_limit=options.time_limit)
-    tally = Tally(notes=settle_names(library))
+    tally = Tally()
     media = RowsInput(grouped, library, cutting, root=root, origin=origin)
     held = (s.info.get("origin") for source, s in library.sources().items() if media.is_primary(source))
     if others := set(held) - {origin}:

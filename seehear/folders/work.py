@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -27,10 +27,11 @@ from seehear.folders.indexes import Spaces, index_frozen, index_learned
 from seehear.folders.standing import Pace, Standing, State
 from seehear.library.encode import encode_library, load_all, modalities_of
 from seehear.library.prepare import PrepareOptions, Share, prepare_share
+from seehear.library.recordings import Portion
 from seehear.library.records import COARSE, UNCUT, digest
-from seehear.library.scan import Folder, ScannedFile
-from seehear.library.tables import Clip, LibraryTables
-from seehear.library.transcripts import Portion, main_language, unread
+from seehear.library.scan import Folder, MediaFile
+from seehear.library.tables import Clip, LibraryTables, Source
+from seehear.library.transcripts import main_language, unread
 from seehear.library.vectors import one_of
 from seehear.progress import Interrupted, StatusLine, overheard
 from seehear.search.index import indexed_clips, versions
@@ -81,12 +82,16 @@ class Work:
 
     def step(self) -> bool:
         """Does the next part; returns False when all is done."""
+        library = self._library()
         # After registering files, some are encoded first: in a large folder, the first can be found early.
         first = (self._encode, self._look) if self._looked else (self._look, self._encode)
         for part in (*first, self._cut, self._settle, self._read):
-            if part():
+            if part(library):
                 self._looked = part == self._look
                 return True
+            if part == self._look:
+                # It may have applied edits, or settled splits.
+                library = self._library()
         if self._due:
             self.index(learned=True)
             return True
@@ -115,7 +120,7 @@ class Work:
             self.changed.wait(seconds)
             self.changed.set()
 
-    def _look(self) -> bool:
+    def _look(self, library: LibraryTables | None) -> bool:
         if not self.changed.is_set():
             return False
         self.changed.clear()
@@ -131,8 +136,8 @@ class Work:
         share = Share(coarse=True, clips=REGISTERED, rests=self._rests)
         tally = prepare_share(self.folder, self.uri, PrepareOptions(), share)
         # Clips indexed by an earlier call are searchable from the start.
-        if not self._found:
-            self._found = len(indexed_clips(LibraryTables.open(self.uri)))
+        if library and not self._found:
+            self._found = len(indexed_clips(library))
         if tally.written:
             self._stand("working", "looking through the folder")
         if tally.left:
@@ -141,7 +146,7 @@ class Work:
         self._due |= tally.written
         return tally.written
 
-    def _rests(self, file: ScannedFile) -> bool:
+    def _rests(self, file: MediaFile) -> bool:
         """True if a file is complete, by its time, or by observation if the clock of its disk is ahead."""
         if self.rest_seconds <= time.time() - file.mtime_ns / 1e9:
             return True
@@ -152,16 +157,14 @@ class Work:
         self._restless |= not rests
         return rests
 
-    def _encode(self) -> bool:
+    def _encode(self, library: LibraryTables | None) -> bool:
         """Encodes some of the clips in no index that were not tried."""
-        library = self._library()
         if library is None:
             return False
-        indexed = indexed_clips(library)
-        clips = [clip for clip in library.clips() if clip.id not in indexed]
+        indexed, sources = indexed_clips(library), library.sources()
         files: dict[str, list[Clip]] = {}
-        for clip, key in zip(clips, _contents(library, clips), strict=True):
-            if key not in self._tried:
+        for clip in library.clips():
+            if clip.id not in indexed and _content(clip, sources) not in self._tried:
                 files.setdefault(clip.source or clip.id, []).append(clip)
         # In rounds with one clip of each file; by a hash of the name, so that the first clips are from all over the
         # folder, and always the same ones.
@@ -181,7 +184,7 @@ class Work:
         encoders = self._encoders(library)
         encode_library(library, encoders, device=self.device, where=one_of("id", [clip.id for clip in some]))
         self._pace.add("encode", time.monotonic() - began, sum(map(_seconds, some)))
-        self._tried |= set(_contents(library, some))
+        self._tried |= {_content(clip, sources) for clip in some}
         self._due = True
         self._index_now_and_then()
         return True
@@ -199,8 +202,7 @@ class Work:
         library.set_about("preset", preset)
         return self._towers[key]
 
-    def _cut(self) -> bool:
-        library = self._library()
+    def _cut(self, library: LibraryTables | None) -> bool:
         if library is None or not self._uncut:
             return False
         before = self._expect(library)
@@ -213,9 +215,8 @@ class Work:
         self._due |= tally.written
         return tally.written or tally.removed_clips > 0
 
-    def _settle(self) -> bool:
+    def _settle(self, library: LibraryTables | None) -> bool:
         """Brings rows of clips with a changed text or file up to date, which encoding does not cover."""
-        library = self._library()
         if library is None or not library.count_clips() or versions(library) == self._settled:
             return False
         self._expect(library)
@@ -226,12 +227,11 @@ class Work:
         self._index_now_and_then()
         return True
 
-    def _read(self) -> bool:
+    def _read(self, library: LibraryTables | None) -> bool:
         """Reads some speech or text on screen, with the installed packages."""
         from seehear.library.ocr import ocr
         from seehear.library.transcribe import transcribe
 
-        library = self._library()
         for kind, where, package, extra, what in _READERS if library else ():
             assert library is not None
             portion = self._portions[kind]
@@ -282,7 +282,7 @@ class Work:
             self.index()
 
     def _library(self) -> LibraryTables | None:
-        """The library opened again; None before the first file is registered."""
+        """The library as it is now; None before the first file is registered."""
         if "://" not in self.uri and not Path(self.uri, "clips.lance").is_dir():
             return None
         return LibraryTables.open(self.uri)
@@ -314,12 +314,13 @@ class Work:
 
     def _expect(self, library: LibraryTables, unindexed: float = 0.0) -> float:
         """Estimates the remaining work from the library; returns seconds of files without scenes."""
-        coarse = sum(s.duration for s in library.sources().values() if s.info.get(COARSE) == UNCUT)
+        sources = library.sources()
+        coarse = sum(s.duration for s in sources.values() if s.info.get(COARSE) == UNCUT)
         left = {"cut": coarse, "encode": unindexed + coarse}
         for kind, _, package, *_ in _READERS:
-            portion = self._portions[kind]
-            seconds = portion.left if portion.tried else sum(unread(library, kind).values())
-            left[kind] = seconds if find_spec(package) else 0.0
+            if find_spec(package):
+                portion = self._portions[kind]
+                left[kind] = portion.left if portion.tried else sum(unread(library, kind, sources).values())
         self._pace.expect(left)
         return coarse
 
@@ -342,7 +343,6 @@ def _seconds(clip: Clip) -> float:
     return max(1.0, clip.end - clip.start)
 
 
-def _contents(library: LibraryTables, clips: Sequence[Clip]) -> list[tuple[str, str]]:
-    """(id, fingerprint of its file) of clips."""
-    sources = library.sources()
-    return [(c.id, sources[c.source].fingerprint if c.source in sources else "") for c in clips]
+def _content(clip: Clip, sources: Mapping[str, Source]) -> tuple[str, str]:
+    """(id, fingerprint of its file)."""
+    return clip.id, sources[clip.source].fingerprint if clip.source in sources else ""

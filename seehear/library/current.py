@@ -54,7 +54,7 @@ def why_stale(made: tuple[str, str], maker: str, current: str | None) -> str:
 
 def latent_table(library: LibraryTables, name: str) -> VectorTable:
     """Table of an encoder's latents. Raises `SeehearError` if there is none."""
-    if table_name("latents", name) not in library.tables():
+    if not library.has(table_name("latents", name)):
         raise SeehearError(f"{library.uri} has no latents of {name}: run 'seehear encode {library.uri}' with it")
     return library.vectors("latents", name)
 

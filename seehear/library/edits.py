@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import SequenceMatcher
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from seehear.errors import require
 from seehear.library.locking import alone_with
 from seehear.library.records import Clip, Source, Text, TimedLine, digest
 from seehear.library.tables import LibraryTables
@@ -62,7 +61,7 @@ class Edit:
 
 def read_edits(library: LibraryTables) -> list[Edit]:
     """All edits, from the newest version of the table."""
-    if _TABLE not in library.tables():
+    if not library.has(_TABLE):
         return []
     # A server writes them while others read.
     library.table(_TABLE).checkout_latest()
@@ -76,7 +75,7 @@ def record(library: LibraryTables, edit: Edit) -> Edit:
         known = next((old for old in read_edits(library) if _same_thing(old, edit)), None)
         if known is not None:
             edit = _again(known, edit)
-        _put(library, [edit])
+        _put(library, edit)
     return edit
 
 
@@ -86,7 +85,7 @@ def undo(library: LibraryTables, key: str) -> Edit | None:
         known = next((edit for edit in read_edits(library) if edit.key == key), None)
         if known is not None and not known.undone:
             known = replace(known, undone=True, pending=True, shown=known.shown if known.pending else known.text)
-            _put(library, [known])
+            _put(library, known)
     return known
 
 
@@ -96,7 +95,7 @@ def settled(library: LibraryTables, edits: Iterable[Edit]) -> None:
         # Compared as a whole: an edit that the user has changed since it was applied is not among them.
         stored = set(read_edits(library))
         applied = [edit for edit in edits if edit in stored]
-        _put(library, [replace(edit, pending=False, shown="") for edit in applied if not edit.undone])
+        _put(library, *(replace(edit, pending=False, shown="") for edit in applied if not edit.undone))
         if undone := [edit.key for edit in applied if edit.undone]:
             library.table(_TABLE).delete(one_of("key", undone))
 
@@ -122,18 +121,8 @@ def _again(old: Edit, new: Edit) -> Edit:
     return replace(old, text=text, undone=undone, pending=True, shown=shown)
 
 
-def _put(library: LibraryTables, edits: Sequence[Edit]) -> None:
-    if edits:
-        rows = [{"key": edit.key, **asdict(edit)} for edit in edits]
-        data = require("pyarrow").Table.from_pylist(rows, schema=_schema())
-        table = library.ensure(_TABLE, _schema())
-        table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(data)
-
-
-def _schema() -> Any:
-    pa = require("pyarrow")
-    kinds = {"float | None": pa.float64(), "bool": pa.bool_()}
-    return pa.schema({"key": pa.string()} | {f.name: kinds.get(str(f.type), pa.string()) for f in fields(Edit)})
+def _put(library: LibraryTables, *edits: Edit) -> None:
+    library.put(_TABLE, [{"key": edit.key, **asdict(edit)} for edit in edits])
 
 
 # -- applied to clips and lines ----------------------------------------------------------------------------------------

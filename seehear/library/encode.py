@@ -22,15 +22,15 @@ from seehear.encoders.registry import describe, preset_encoders, strongest_at_ha
 from seehear.errors import SeehearError
 from seehear.library.current import NO_FRAMES, OTHER_MAKER, frame_item, is_frame, why_stale
 from seehear.library.engines import (
+    LOCAL,
     Done,
     Engine,
-    EngineName,
+    EngineOptions,
     Job,
     Key,
     Local,
     at_their_place,
     set_aside_reason,
-    started_engine,
 )
 from seehear.library.locking import writing
 from seehear.library.records import Clip, Reject, content_key
@@ -88,22 +88,17 @@ class EncodeReport:
 def encode_library(
     library: LibraryTables,
     names: Sequence[str | Encoder] | None = None,
+    options: EngineOptions = LOCAL,
     *,
-    workers: int | None = None,
-    batch_size: int | None = None,
-    device: str = "auto",
-    where: str | None = None,
-    engine: EngineName = "local",
-    models: int = 1,
     preset: str = "",
+    where: str | None = None,
+    device: str = "auto",
 ) -> EncodeReport:
     """Brings the latents of encoders up to date. A joint encoder without '#modality=' stands for its towers of all
     modalities in the library. Without names the encoders are those of a preset: `preset`, else the one that the library
     was encoded with before, else the strongest on this machine.
 
-    `workers`: processes that decode, by default one a core; 0 decodes in this process. `where`: an SQL condition over
-    the clips. `engine`: 'ray' works on a Ray cluster, with `models` copies of each encoder. Ctrl-C and SIGTERM save the
-    finished rows and raise `Interrupted`.
+    `where`: an SQL condition over the clips. Ctrl-C and SIGTERM save the finished rows and raise `Interrupted`.
     """
     clips = library.clips()
     if not clips:
@@ -120,11 +115,11 @@ def encode_library(
     chosen = None if where is None else {clip.id for clip in library.clips(where)}
     # Ray installs its signal handlers when it starts, so ours come after it.
     tables = [table_name("latents", encoder.name) for encoder in encoders]
-    with writing(library.uri, *tables), started_engine(engine, workers, models) as started, stop_requests() as stop:
+    with writing(library.uri, *tables), options.started() as engine, stop_requests() as stop:
         reports = []
         for encoder in encoders:
             run = _Encoding(library, encoder, Backlog(library, encoder, clips, chosen), stop)
-            reports.append(run.run(started, batch_size or BATCH[encoder.modality]))
+            reports.append(run.run(engine, options.batch_size or BATCH[encoder.modality]))
     return EncodeReport(encoders=tuple(reports), library=library.uri)
 
 
@@ -199,7 +194,7 @@ class Backlog:
         about |= {"source": encoder.source.name} if encoder.source else {}
         library.set_about(f"encoder:{encoder.name}", json.dumps(about, sort_keys=True))
         name = table_name("latents", encoder.name)
-        if name in library.tables():
+        if library.has(name):
             table = library.vectors("latents", encoder.name)
             # The vectors of a table have one width for ever: a table of another width is dropped.
             if table.width == encoder.width:
@@ -231,7 +226,7 @@ class _Encoding:
             say(f"{name}: all {self.backlog.kept:,} rows are current, nothing to encode")
             return self._report()
         source, jobs = self.encoder.source, self.backlog.jobs
-        if source is not None and table_name("latents", source.name) in self.library.tables():
+        if source is not None and self.library.has(table_name("latents", source.name)):
             waiting = {job.keys[0]: job for job in jobs}
             with progress(f"{name} from {source.name}", self.backlog.missing, self.unit) as bar:
                 self._take_all(self._derived(source, waiting), bar)

@@ -31,7 +31,6 @@ from seehear.progress import say
 Work = TypeVar("Work")
 # (clip id, number of its text; 0 for video and audio).
 Key = tuple[str, int]
-EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ Done = tuple[Job, SampleVectors | Exception]
 
 # Items, each with its result or the exception that it raised.
 Results = list[tuple[Any, Any]]
+# Such lists in any order, while the work goes on; an empty list means only that time has passed.
+Drawn = AbstractContextManager[Iterator[Results]]
 
 # `Encoder.encode_parts` of one encoder.
 EncodeParts = Callable[[Sequence[Any]], list[SampleVectors]]
@@ -70,31 +71,22 @@ class Local:
         """Lists of results, in any order; an empty list means only that time has passed."""
         # Texts are not decoded, and a process would cost more than their tokens.
         workers = 0 if encoder.modality == "text" else min(self.workers, len(jobs))
-        prepared = map_in_processes(
-            partial(_prepared, encoder.preparation()), jobs, workers=workers, time_limit=TIME_LIMIT
-        )
+        decode = partial(_prepared, encoder.preparation())
+        prepared = partial(map_in_processes, decode, jobs, workers=workers, time_limit=TIME_LIMIT)
         with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
             yield (_encoded(encode_parts, batch) for batch in batches)
 
-    @contextmanager
     def results(
         self,
         function: Callable[[Any], Any],
         items: Sequence[Any],
         time_limit: Callable[[Any], float],
         following: Following,
-    ) -> Iterator[Iterator[Results]]:
+    ) -> Drawn:
         """Results of any function, called in worker processes; the rest of an item is done right after it."""
-        stopped, workers = threading.Event(), min(self.workers, len(items))
-        made = map_in_processes(
-            function, items, workers=workers, time_limit=time_limit, stopped=stopped, following=following
-        )
-        with drawn_ahead(made, room=16) as batches:
-            try:
-                yield batches
-            finally:
-                # Kills the workers at once: one recording may take minutes.
-                stopped.set()
+        workers = min(self.workers, len(items))
+        made = partial(map_in_processes, function, items, workers=workers, time_limit=time_limit, following=following)
+        return drawn_ahead(made, room=16)
 
 
 def _encoded(
@@ -188,8 +180,7 @@ class OnRay:
     def __init__(self, ray: Any, *, workers: int, models: int):
         self.ray, self.workers, self.models = ray, workers, models
 
-    @contextmanager
-    def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Iterator[Iterator[list[Done]]]:
+    def vectors(self, encoder: Encoder, jobs: Sequence[Job], batch_size: int) -> Drawn:
         pool, text = self.ray.data.ActorPoolStrategy, encoder.modality == "text"
         rows = self.ray.data.from_arrow(_blocks([job.sample for job in jobs], _BLOCK))
         if not text:
@@ -204,17 +195,15 @@ class OnRay:
             num_gpus=1 if self.ray.cluster_resources().get("GPU") else 0,
             compute=pool(size=self.models),
         )
-        with drawn_ahead(self._drawn(made, jobs), room=2 * batch_size) as batches:
-            yield batches
+        return self._drawn(made, jobs, room=2 * batch_size)
 
-    @contextmanager
     def results(
         self,
         function: Callable[[Any], Any],
         items: Sequence[Any],
         time_limit: Callable[[Any], float],
         following: Following,
-    ) -> Iterator[Iterator[Results]]:
+    ) -> Drawn:
         made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
             _DecodingActor,
             fn_constructor_kwargs={"function": function, "time_limit": time_limit, "following": following},
@@ -222,16 +211,18 @@ class OnRay:
             batch_size=1,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
         )
-        with drawn_ahead(self._drawn(made, items), room=16) as batches:
-            yield batches
+        return self._drawn(made, items, room=16)
 
-    def _drawn(self, made: Any, items: Sequence[Any]) -> Generator[tuple[Any, Any], None, None]:
-        try:
-            for batch in made.iter_batches(batch_size=None, prefetch_batches=1):
-                for number, result in _rows(batch):
-                    yield items[number], result
-        except self.ray.exceptions.RayError as error:
-            raise SeehearError(f"the work on Ray ended: {str(error).strip().splitlines()[-1]}") from error
+    def _drawn(self, made: Any, items: Sequence[Any], *, room: int) -> Drawn:
+        def draw(stopped: threading.Event) -> Generator[tuple[Any, Any], None, None]:
+            try:
+                for batch in made.iter_batches(batch_size=None, prefetch_batches=1):
+                    for number, result in _rows(batch):
+                        yield items[number], result
+            except self.ray.exceptions.RayError as error:
+                raise SeehearError(f"the work on Ray ended: {str(error).strip().splitlines()[-1]}") from error
+
+        return drawn_ahead(draw, room=room)
 
 
 class _DecodingActor:
@@ -291,8 +282,26 @@ def _columns(rows: Sequence[tuple[int, Any]]) -> Columns:
 Engine = Local | OnRay
 
 
-def started_engine(name: EngineName, workers: int | None, models: int) -> AbstractContextManager[Engine]:
-    return nullcontext(Local(workers)) if name == "local" else on_ray(workers=workers, models=models)
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where the work is done, and by how many processes: matters of time, on which no result depends."""
+
+    engine: Literal["local", "ray"] = "local"
+    """local: this machine. ray: a Ray cluster."""
+    workers: int | None = None
+    """Processes that decode, or read recordings; by default one a core. 0: this process."""
+    models: int = 1
+    """Copies of each encoder on a Ray cluster."""
+    batch_size: int | None = None
+    """Samples in a batch of an encoder; by default by its modality."""
+
+    def started(self) -> AbstractContextManager[Engine]:
+        if self.engine == "local":
+            return nullcontext(Local(self.workers))
+        return on_ray(workers=self.workers, models=self.models)
+
+
+LOCAL = EngineOptions()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Inputs of `prepare`, a folder or a manifest, as units to read one after the other."""
+"""Inputs of `prepare`, a folder or a manifest, as units to read one after the other; files with equal content."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ import os
 import pickle
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from filecmp import cmp
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from stat import S_ISREG
 
 from seehear.errors import SeehearError
 from seehear.library.clips import PrepareOptions
 from seehear.library.manifest import SUFFIXES as MANIFESTS
 from seehear.library.manifest import ManifestRow, read_manifest
-from seehear.library.reading import File, Unit
-from seehear.library.records import Reject, bare, digest, fingerprint, printable, unprintable
-from seehear.library.scan import MEDIA, Folder, Listing, ScannedFile, Sidecars
-from seehear.library.tables import LibraryTables
-from seehear.progress import counted
-
-# Entry "names" of `about` in a library whose names are unambiguous.
-_NAMES = "2"
+from seehear.library.reading import Unit
+from seehear.library.records import COARSE, COPY_OF, Reject, bare, digest, fingerprint, printable, unprintable
+from seehear.library.scan import MEDIA, Folder, Listing, MediaFile, Sidecars
+from seehear.library.tables import LibraryTables, Source
 
 
 def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
@@ -88,7 +85,7 @@ class FolderInput(Input):
         library: LibraryTables,
         options: PrepareOptions,
         *,
-        rests: Callable[[ScannedFile], bool] = lambda _: True,
+        rests: Callable[[MediaFile], bool] = lambda _: True,
     ):
         """`rests` returns True for a complete file; one that is still being copied is left as it was."""
         super().__init__()
@@ -97,13 +94,12 @@ class FolderInput(Input):
         self.origin = prefix or "."
         self._incomplete: set[str] = set()
         for file in walk:
-            source = _name(prefix, printable(file.name))
+            file = replace(file, source=_name(prefix, printable(file.source)))
             if rests(file):
-                entry = File(source=source, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
                 state = digest(recipe, file.sidecars.state())
-                self._units.append(Unit(file=entry, origin=self.origin, recipe=state, sidecars=file.sidecars))
+                self._units.append(Unit(file=file, origin=self.origin, recipe=state))
             else:
-                self._incomplete.add(source)
+                self._incomplete.add(file.source)
         self.rejects = [replace(r, path=_name(prefix, r.path)) for r in walk.unreadable]
         # The user may have meant the table, whose texts a folder of media lacks.
         tables = sorted(p.name for p in Path(walk.folder).iterdir() if p.suffix.lower() in MANIFESTS)
@@ -147,18 +143,16 @@ class RowsInput(Input):
                 replace(row, audio_source=sound.source if (sound := sounds.get(row.audio_source)) else "")
                 for row in rows
             ]
-            sidecars = Sidecars()
             # Rows with texts or times of their own do without the texts beside the file.
             if any(not row.texts and row.start is None for row in rows):
                 directory, name = os.path.split(file.path)
-                sidecars = self._listing(directory).sidecars(name)
+                file = replace(file, sidecars=self._listing(directory).sidecars(name))
             # Line numbers may move, and './' is a matter of the library: neither changes the clips.
             states = [repr(replace(row, line=0, audio_source=bare(row.audio_source))) for row in rows]
             yield Unit(
                 file=file,
                 origin=self.origin,
-                recipe=digest(self._recipe, sidecars.state(), *states),
-                sidecars=sidecars,
+                recipe=digest(self._recipe, file.sidecars.state(), *states),
                 rows=tuple(rows),
                 sounds=tuple(sound for sound in sounds.values() if sound is not None),
             )
@@ -172,16 +166,11 @@ class RowsInput(Input):
     def close(self) -> None:
         self._rows.close()
 
-    def _file(self, name: str) -> File | None:
-        path = os.path.join(self._root, unprintable(name))
+    def _file(self, name: str) -> MediaFile | None:
         try:
-            stat = os.stat(path)
+            return MediaFile.at(os.path.join(self._root, unprintable(name)), _name(self._prefix, name))
         except (OSError, ValueError):
             return None
-        if not S_ISREG(stat.st_mode):
-            return None
-        source = _name(self._prefix, name)
-        return File(source=source, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
     def _missing(self, name: str, rows: list[ManifestRow]) -> None:
         reason = f"{name}: there is no such file in {printable(str(self._root))}"
@@ -218,42 +207,6 @@ def _name(prefix: str, name: str) -> str:
         # Without './' a folder '@b' of the first root would pass for the prefix of a later root `b`.
         return f"./{name}" if name.startswith("@") else name
     return name if os.path.isabs(name) else f"{prefix}/{name}"
-
-
-def settle_names(library: LibraryTables) -> list[str]:
-    """Removes ambiguous names from an older library, once, and returns notes: the files are read again under new names.
-    To be called by a writer before it adds a root.
-
-    A name that begins with '@' stood for a file below the first root, of a later root, or both; one below the first
-    root now begins with './@'.
-    """
-    if library.about().get("names") == _NAMES:
-        return []
-    roots, sources = library.roots(), library.sources()
-    first = Path(unprintable(roots.get("", "")))
-
-    def is_doubtful(name: str) -> bool:
-        prefix = name.partition("/")[0]
-        return name.startswith("@") and (prefix not in roots or (first / unprintable(prefix)).is_dir())
-
-    names = {
-        name
-        for name, source in sources.items()
-        # Names of features are keys of a data set, not paths.
-        if source.info.get("kind") != "features"
-        and (is_doubtful(name) or (is_doubtful(origin := source.info.get("origin", "")) and origin not in roots))
-    }
-    clips = [c for c in library.clips() if names & {c.source, c.audio_source, c.id.partition("#")[0]}] if names else []
-    library.remove_clips(clip.id for clip in clips)
-    library.remove_rejects(r.path for r in library.rejects() if is_doubtful(r.path) or is_doubtful(r.origin))
-    # The sources tell which names are meant, and go last: a killed run is repeated.
-    library.remove_sources(names | {clip.source for clip in clips} - {""})
-    library.set_about("names", _NAMES)
-    note = (
-        f"{counted(len(names), 'name')} that may stand for two files in this library of an older seehear, the first "
-        f"{min(names, default='')}: run 'seehear prepare' on each of its folders and manifests, unless this run does"
-    )
-    return [note] if names else []
 
 
 # -- rows by media file ------------------------------------------------------------------------------------------------
@@ -321,3 +274,70 @@ class GroupedRows:
         """Rows without a media file."""
         for (content,) in self._db.execute("SELECT content FROM row WHERE owner = 0 ORDER BY number"):
             yield pickle.loads(content)
+
+
+# -- files with the same content ---------------------------------------------------------------------------------------
+
+# The first of them gives the clips, the others are further places of these. A copy has the size, the fingerprint and
+# every byte of another file; both stand in folders, without text files beside them. Its entry of `sources` names the
+# original. When the original changes or is deleted, the copy is read like any other file.
+
+
+def _plain_recipe(options: PrepareOptions) -> str:
+    """Recipe of a file in a folder without text files beside it."""
+    return digest(options.recipe(), Sidecars().state())
+
+
+def settle_copies(library: LibraryTables, options: PrepareOptions) -> list[Source]:
+    """Removes the clips of copies. Returns copies whose original has changed or is deleted: they are to be read."""
+    # These facts are known without reading: only files that share them are compared byte by byte.
+    groups: dict[tuple[str, int, str], list[Source]] = {}
+    for source in library.sources().values():
+        if source.info.get("recipe") == _plain_recipe(options) or COPY_OF in source.info:
+            groups.setdefault((source.fingerprint, source.size, source.info["recipe"]), []).append(source)
+    copies: list[Source] = []
+    new: list[Source] = []
+    orphans: list[Source] = []
+    roots = library.roots()
+    for group in groups.values():
+        known = {source.info.get(COPY_OF) for source in group}
+        own = [source for source in group if COPY_OF not in source.info]
+        # One that others are copies of already stays the first, else one that had a split, and so perhaps vectors,
+        # before this run, else the first by name, those of the first folder before others.
+        own.sort(key=lambda s: (s.source not in known, "split" not in s.info, s.info["origin"] != ".", s.source))
+        names = {source.source for source in own}
+        for source in group:
+            if COPY_OF in source.info:
+                (copies if source.info[COPY_OF] in names else orphans).append(source)
+        for source in own[1:]:
+            try:
+                same = cmp(library.path_of(own[0].source, roots), library.path_of(source.source, roots), shallow=False)
+            except OSError:
+                # A file that has vanished is no copy; the next run finds it deleted.
+                same = False
+            if same:
+                facts = {name: value for name, value in source.info.items() if name != COARSE}
+                new.append(replace(source, info=facts | {COPY_OF: own[0].source}))
+    # Noted before their clips go: a run that is killed in between takes them out when it is repeated.
+    if new:
+        library.put_sources(new)
+    library.remove_clips(library.clip_ids(source.source for source in copies + new))
+    return orphans
+
+
+class OrphanInput(Input):
+    """Copies of one folder that have lost their original. All other files of the folder stay as they are."""
+
+    def __init__(self, library: LibraryTables, orphans: list[Source], options: PrepareOptions):
+        super().__init__()
+        self.origin = orphans[0].info["origin"]
+        roots, recipe = library.roots(), _plain_recipe(options)
+        for orphan in orphans:
+            with suppress(OSError):
+                file = MediaFile.at(str(library.path_of(orphan.source, roots)), orphan.source)
+                self._units += [Unit(file=file, origin=self.origin, recipe=recipe)] if file else []
+        # An unknown file is read, and a copy has no clips to lose.
+        library.remove_sources(unit.file.source for unit in self._units)
+
+    def is_hidden(self, source: str) -> bool:
+        return True

@@ -23,7 +23,7 @@ PATIENCE = 3.0
 _LOOK = 0.02
 
 
-class Busy(Exception):
+class _Busy(Exception):
     """Another process, or another thread of this one, holds the lock."""
 
 
@@ -34,7 +34,7 @@ class BeingWritten(SeehearError):
 @contextmanager
 def locked(path: str | Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
     """Holds a lock file. Yields False on a file system without locks, and True on object storage, which has none.
-    Raises `Busy` unless `wait`, and `OSError` if the file cannot be made."""
+    Raises `_Busy` unless `wait`, and `OSError` if the file cannot be made."""
     if "://" in str(path):
         yield True
         return
@@ -44,7 +44,7 @@ def locked(path: str | Path, *, shared: bool = False, wait: bool = False) -> Ite
         try:
             portalocker.lock(file, flags if wait else flags | portalocker.LOCK_NB)
         except AlreadyLocked as error:
-            raise Busy(str(path)) from error
+            raise _Busy(str(path)) from error
         except LockException:
             yield False
         else:
@@ -66,7 +66,7 @@ def writing(uri: str | Path, *tables: str, patience: float | None = None) -> Ite
                     name, shared = f".lock{table and '.'}{table}", bool(tables) and not table
                     has_locks = held.enter_context(locked(f"{uri}/{name}", shared=shared))
                     break
-                except Busy as error:
+                except _Busy as error:
                     if time.monotonic() >= until:
                         raise BeingWritten(
                             f"{uri} is being written by another process{table and f' ({table})'}: run the same command "
@@ -97,7 +97,7 @@ def keeper(uri: str | Path) -> Iterator[bool]:
         try:
             held.enter_context(locked(f"{uri}/.keeper"))
             alone = True
-        except Busy:
+        except _Busy:
             alone = False
         yield alone
 
@@ -108,7 +108,7 @@ def learning(uri: str | Path) -> Iterator[None]:
     with ExitStack() as held:
         try:
             held.enter_context(locked(f"{uri}/.learning"))
-        except Busy as error:
+        except _Busy as error:
             message = f"another process is learning from {uri}: wait until it has ended, or stop it there"
             raise SeehearError(message) from error
         except OSError:
@@ -151,7 +151,7 @@ def announced(uri: str | Path, server: Server) -> Iterator[None]:
     with ExitStack() as held:
         if "://" not in str(uri):
             path = Path(uri) / _FILE
-            with suppress(Busy, OSError):
+            with suppress(_Busy, OSError):
                 held.enter_context(locked(path.with_name(_LOCK)))
                 # Before it has content: an address on this machine is nobody else's business.
                 path.touch(mode=0o600)
@@ -169,7 +169,7 @@ def server_of(uri: str | Path) -> Server | None:
         with locked(path.with_name(_LOCK), shared=True):
             # The lock is free: the server was killed and left its file, or the file system has no locks.
             return None
-    except Busy:
+    except _Busy:
         with suppress(OSError, ValueError, TypeError):
             return Server(**json.loads(path.read_text(encoding="utf-8")))
     except OSError:

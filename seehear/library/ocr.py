@@ -19,11 +19,11 @@ import numpy as np
 
 from seehear.encoders.screen import EXTRA, RapidScreen, ScreenText, fingerprint
 from seehear.errors import DecodeError, require
-from seehear.library.engines import EngineName
-from seehear.library.recordings import TextsReport, read_recordings
+from seehear.library.engines import LOCAL, EngineOptions
+from seehear.library.recordings import Portion, Recording, TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import LibraryTables
-from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript
+from seehear.library.transcripts import Task, TimedLine, Transcript
 from seehear.media.files import read_window
 from seehear.media.frames import VideoSpec
 
@@ -105,19 +105,12 @@ class OcrReader:
         return tuple(lines if part.until is not None else _once(lines, duration))
 
 
-def ocr(
-    library: LibraryTables, *, workers: int | None = None, engine: EngineName = "local", portion: Portion | None = None
-) -> TextsReport:
+def ocr(library: LibraryTables, options: EngineOptions = LOCAL, portion: Portion | None = None) -> TextsReport:
     """Adds the text in the pictures of the clips of a library as texts of the kind 'screen'."""
     require("rapidocr", EXTRA)
     require("onnxruntime", EXTRA)
-    return read_recordings(
-        library,
-        OcrReader(RapidScreen(), name="RapidOCR", weights=fingerprint()),
-        workers=workers,
-        engine=engine,
-        portion=portion,
-    )
+    reader = OcrReader(RapidScreen(), name="RapidOCR", weights=fingerprint())
+    return read_recordings(library, reader, options, portion)
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------

@@ -12,23 +12,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
 from seehear.errors import refusal
 from seehear.library.clips import PrepareOptions, placed
-from seehear.library.copies import OrphanInput, settle_copies
 from seehear.library.edits import edited, read_edits
-from seehear.library.inputs import FolderInput, Input, ManifestInput, check_input, settle_names
+from seehear.library.inputs import FolderInput, Input, ManifestInput, OrphanInput, check_input, settle_copies
 from seehear.library.locking import writing
-from seehear.library.own import settle_edits
-from seehear.library.reading import File, MediaReader, ReadResult, Unit, kept_rejects, refused
+from seehear.library.reading import ReadResult, Unit, kept_rejects, read_unit, refused
 from seehear.library.records import COARSE, TIME_UP, UNCUT, digest
-from seehear.library.scan import ScannedFile
+from seehear.library.scan import MediaFile
 from seehear.library.splits import begin, kept_note, settle_splits
 from seehear.library.summary import PrepareReport, Tally, report
 from seehear.library.tables import Clip, LibraryTables, Reject, Source, in_batches
-from seehear.library.transcripts import read_transcripts, with_machine_texts
+from seehear.library.transcripts import read_transcripts, settle_edits, with_machine_texts
 from seehear.library.workers import WorkerDied, map_in_processes
 from seehear.progress import Progress, progress
 
@@ -46,7 +45,7 @@ class Share:
     """Give long files a few short clips; scenes and pauses are left for a call without this."""
     clips: int
     """Number of new clips after which no further file is read."""
-    rests: Callable[[ScannedFile], bool] = lambda _: True
+    rests: Callable[[MediaFile], bool] = lambda _: True
     """True for a complete file; one that is still being copied is left for a later call."""
     indexed: bool = False
     """All clips can be found: remove the short ones of files that have been cut."""
@@ -68,7 +67,7 @@ def prepare(
     with writing(library_uri):
         library = LibraryTables.create(library_uri)
         begin(library)
-        tally = Tally(notes=settle_names(library))
+        tally = Tally()
         for path in paths:
             kind = FolderInput if path.is_dir() else ManifestInput
             with closing(kind(path, library, options)) as media:
@@ -84,7 +83,7 @@ def prepare_share(folder: Path, library_uri: str, options: PrepareOptions, share
     with writing(library_uri):
         library = LibraryTables.create(library_uri)
         begin(library)
-        tally = Tally(notes=settle_names(library))
+        tally = Tally()
         with closing(FolderInput(folder, library, options, rests=share.rests)) as media:
             for source in library.sources().values() if share.indexed else ():
                 if source.info.get(COARSE, UNCUT) != UNCUT:
@@ -138,7 +137,7 @@ class Update:
     def run(self) -> None:
         workers, limit = self.options.workers, self.options.time_limit
         with progress("reading media", len(self.media), "files") as bar:
-            reader, units = MediaReader(options=self.options), self._to_read(bar)
+            reader, units = partial(read_unit, options=self.options), self._to_read(bar)
             for unit, result in map_in_processes(reader, units, workers=workers, time_limit=limit):
                 self._take(unit, result)
                 bar.advance()
@@ -186,7 +185,7 @@ class Update:
         prints = [(f.source, self.known[f.source].fingerprint) for f in unit.files if f.source in self.known]
         return replace(unit, coarse=coarse, known=tuple(prints))
 
-    def _looks_same(self, file: File) -> bool:
+    def _looks_same(self, file: MediaFile) -> bool:
         before = self.known.get(file.source) or self.refused.get(file.source)
         return before is not None and (before.size, before.mtime_ns) == (file.size, file.mtime_ns)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ from seehear.library.records import (
     fingerprint,
     printable,
 )
-from seehear.library.scan import Sidecars
+from seehear.library.scan import MediaFile
 from seehear.library.subtitles import read_captions, read_embedded, read_json, read_subtitles
 from seehear.media.files import MediaInfo, SubtitleStream, probe
 from seehear.media.scenes import STEP, TimeUp, find_cuts, loudness
@@ -47,28 +47,17 @@ _LONGER = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class File:
-    """A media file as the file system shows it."""
-
-    source: str
-    path: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Unit:
     """A media file with all data that its clips depend on; read as a whole."""
 
-    file: File
+    file: MediaFile
     origin: str
     """Folder or manifest that the file comes from."""
     recipe: str
     """Digest of the options, the text files beside it and its rows: another recipe gives other clips."""
-    sidecars: Sidecars = field(default_factory=Sidecars)
     rows: tuple[ManifestRow, ...] = ()
     """Rows of a manifest; empty for a file of a folder."""
-    sounds: tuple[File, ...] = ()
+    sounds: tuple[MediaFile, ...] = ()
     """Second files, for the sound of rows."""
     known: tuple[tuple[str, str], ...] = ()
     """(source, fingerprint) in the library, for an unchanged recipe: with equal contents nothing is read."""
@@ -76,7 +65,7 @@ class Unit:
     """Give a long file a few short clips; its scenes and pauses are left for later."""
 
     @property
-    def files(self) -> tuple[File, ...]:
+    def files(self) -> tuple[MediaFile, ...]:
         return (self.file, *self.sounds)
 
 
@@ -92,34 +81,29 @@ class ReadResult:
     """Only the file's time changed: the clips in the library are current."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MediaReader:
-    """Reads units in worker processes."""
-
-    options: PrepareOptions
-
-    def __call__(self, unit: Unit) -> ReadResult:
-        try:
-            # Far cheaper than opening it: a file that was only touched is not decoded.
-            prints = {file.source: fingerprint(file.path) for file in unit.files}
-            if unit.known and dict(unit.known) == prints:
-                return ReadResult(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
-            info = probe(unit.file.path)
-        except (DecodeError, OSError) as error:
-            return ReadResult(unit=unit, rejects=(refused(unit, "probe", _why(error, unit.file)),))
-        cutter = _Cutter(unit, info, self.options)
-        clips = cutter.clips()
-        if not clips:
-            reason = "none of its rows can be used" if unit.rows else "it has no subtitles"
-            return ReadResult(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", f"gives no clip: {reason}")))
-        # Splits that the user gave stay as they are.
-        note = {"split": GIVEN} if cutter.given else {}
-        note |= {COARSE: UNCUT} if cutter.coarse else {}
-        note |= {TIME_UP: repr(self.options.time_limit)} if cutter.time_up else {}
-        sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
-        heard = ((file, cutter.heard.get(file.source)) for file in unit.sounds)
-        sources += [_source(file, prints, sound, unit) for file, sound in heard if sound is not None]
-        return ReadResult(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
+def read_unit(unit: Unit, *, options: PrepareOptions) -> ReadResult:
+    """Clips of a unit, or the reason for which it gives none; called in worker processes."""
+    try:
+        # Far cheaper than opening it: a file that was only touched is not decoded.
+        prints = {file.source: fingerprint(file.path) for file in unit.files}
+        if unit.known and dict(unit.known) == prints:
+            return ReadResult(unit=unit, same=True, sources=tuple(_seen(file, prints) for file in unit.files))
+        info = probe(unit.file.path)
+    except (DecodeError, OSError) as error:
+        return ReadResult(unit=unit, rejects=(refused(unit, "probe", _why(error, unit.file)),))
+    cutter = _Cutter(unit, info, options)
+    clips = cutter.clips()
+    if not clips:
+        reason = "none of its rows can be used" if unit.rows else "it has no subtitles"
+        return ReadResult(unit=unit, rejects=(*cutter.rejects, refused(unit, "clips", f"gives no clip: {reason}")))
+    # Splits that the user gave stay as they are.
+    note = {"split": GIVEN} if cutter.given else {}
+    note |= {COARSE: UNCUT} if cutter.coarse else {}
+    note |= {TIME_UP: repr(options.time_limit)} if cutter.time_up else {}
+    sources = [_source(unit.file, prints, info, unit, cutter.rejects, note)]
+    heard = ((file, cutter.heard.get(file.source)) for file in unit.sounds)
+    sources += [_source(file, prints, sound, unit) for file, sound in heard if sound is not None]
+    return ReadResult(unit=unit, sources=tuple(sources), clips=tuple(clips), rejects=tuple(cutter.rejects))
 
 
 class _Cutter:
@@ -228,7 +212,7 @@ class _Cutter:
     @cached_property
     def annotations(self) -> Annotations:
         """Contents of the text files beside the media file, and of the text streams inside it."""
-        sidecars = self.unit.sidecars
+        sidecars = self.unit.file.sidecars
         facts = self._try(sidecars.facts, read_json) or Annotations()
         captions = self._try(sidecars.captions, read_captions) or []
         lines = self._try(sidecars.subtitles, read_subtitles) or []
@@ -288,22 +272,22 @@ def refused(unit: Unit, stage: str, reason: str) -> Reject:
     return replace(_refused(unit.file, stage, reason), origin=unit.origin)
 
 
-def _refused(file: File, stage: str, reason: str) -> Reject:
+def _refused(file: MediaFile, stage: str, reason: str) -> Reject:
     return Reject(path=file.source, stage=stage, reason=reason, size=file.size, mtime_ns=file.mtime_ns)
 
 
-def _why(error: Exception, file: File) -> str:
+def _why(error: Exception, file: MediaFile) -> str:
     if isinstance(error, OSError):
         return f"cannot be read ({error.strerror})"
     return printable(str(error).removeprefix(f"{file.path}: "))
 
 
-def _seen(file: File, prints: dict[str, str]) -> Source:
+def _seen(file: MediaFile, prints: dict[str, str]) -> Source:
     return Source(source=file.source, size=file.size, mtime_ns=file.mtime_ns, fingerprint=prints[file.source])
 
 
 def _source(
-    file: File,
+    file: MediaFile,
     prints: dict[str, str],
     info: MediaInfo,
     unit: Unit,

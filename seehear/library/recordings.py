@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from seehear.errors import SeehearError
 from seehear.library.edits import edits_by_file, read_edits, settled
-from seehear.library.engines import EngineName, Results, at_their_place, set_aside_reason, started_engine
+from seehear.library.engines import LOCAL, EngineOptions, Results, at_their_place, set_aside_reason
 from seehear.library.locking import writing
 from seehear.library.records import Reject
 from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import (
     KINDS,
-    Portion,
-    Recording,
     Task,
     TimedLine,
     Transcript,
@@ -30,7 +28,6 @@ from seehear.library.transcripts import (
     note_reader,
     read_transcripts,
     remove_transcripts,
-    seconds_of,
     with_machine_texts,
     write_transcripts,
 )
@@ -38,6 +35,53 @@ from seehear.progress import Interrupted, Progress, StopRequest, clock, counted,
 
 # Shortest time between two commits.
 COMMIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A media file to read, with the tasks of its missing transcripts."""
+
+    source: str
+    path: str
+    duration: float
+    """Seconds; 0 for a picture."""
+    content: str
+    """Fingerprint of the file."""
+    tasks: tuple[Task, ...]
+    language: str = ""
+    """Language from an earlier transcript or part; '' if unknown."""
+    start: float = 0.0
+    """Seconds of the file read before."""
+
+
+def _seconds_of(recording: Recording, until: float | None = None) -> int:
+    """Seconds of a recording in the progress bar; a picture counts as one."""
+    return max(1, round(recording.duration if until is None else until) - round(recording.start))
+
+
+@dataclass(kw_only=True)
+class Portion:
+    """Share of the recordings that one of several calls reads, so that other work can be done in between."""
+
+    seconds: float
+    """Approximate seconds of media: the shortest recordings first, at least one."""
+    tried: set[tuple[str, str]] = field(default_factory=set)
+    """(source, fingerprint) of the recordings of earlier calls: none is tried twice."""
+    taken: float = 0.0
+    """Seconds of media of the last call."""
+    left: float = 0.0
+    """Seconds of media left after it."""
+
+    def of(self, jobs: list[Recording]) -> list[Recording]:
+        """The recordings of the next call."""
+        todo = sorted((j for j in jobs if (j.source, j.content) not in self.tried), key=lambda job: job.duration)
+        total, count = 0.0, 0
+        while count < len(todo) and total < self.seconds:
+            total += _seconds_of(todo[count])
+            count += 1
+        self.tried |= {(job.source, job.content) for job in todo[:count]}
+        self.taken, self.left = total, float(sum(map(_seconds_of, todo[count:])))
+        return todo[:count]
 
 
 class TextReader(Protocol):
@@ -106,16 +150,12 @@ class TextsReport:
 
 
 def read_recordings(
-    library: LibraryTables,
-    reader: TextReader,
-    *,
-    workers: int | None = None,
-    engine: EngineName = "local",
-    portion: Portion | None = None,
+    library: LibraryTables, reader: TextReader, options: EngineOptions = LOCAL, portion: Portion | None = None
 ) -> TextsReport:
     """Brings the transcripts of all recordings, or of a `portion`, up to date, and the texts of clips with them. Ctrl-C
     and SIGTERM save the finished parts and raise `Interrupted`."""
-    with writing(library.uri, "texts"), started_engine(engine, workers, models=0) as started, stop_requests() as stop:
+    engine = replace(options, models=0).started()
+    with writing(library.uri, "texts"), engine as started, stop_requests() as stop:
         # The texts have columns that the clips of an older library lack.
         library.upgrade()
         note_reader(library, reader.by, reader.name)
@@ -127,7 +167,7 @@ def read_recordings(
         if not jobs:
             say(f"{command}: all {counted(run.kept, 'recording')} have been read, nothing to do")
             return run.report()
-        seconds = sum(map(seconds_of, jobs))
+        seconds = sum(map(_seconds_of, jobs))
         with (
             progress(f"{command} with {name}", seconds, "seconds of media") as bar,
             started.results(reader, jobs, reader.time_limit, _rest_of) as results,
@@ -137,8 +177,7 @@ def read_recordings(
             finally:
                 run.flush()
         # Many small commits leave many small files, which slow down every later reading.
-        for table in ("transcripts", "clips"):
-            library.table(table).optimize()
+        library.compact()
         return run.report()
 
 
@@ -238,7 +277,7 @@ class _Reading:
         job = replace(job, start=start)
         if isinstance(result, Exception):
             self._reject(job, set_aside_reason(result, job.path))
-            return seconds_of(job)
+            return _seconds_of(job)
         until = result[0].until
         if start:
             before = self.transcripts
@@ -253,7 +292,7 @@ class _Reading:
         self.media_seconds += (job.duration if until is None else until) - start
         self.transcripts |= {(t.source, t.task): t for t in result}
         self.pending |= {(t.source, t.task): t for t in result}
-        return seconds_of(job, until)
+        return _seconds_of(job, until)
 
     def flush(self) -> None:
         """Writes the finished transcripts, then the texts of the clips that depend on them."""

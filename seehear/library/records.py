@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TextKind = Literal["subtitle", "caption", "speech", "screen"]
 SPLITS = ("train", "val", "test")
-# Key of `Source.info`: the file with the same content that gives its clips (`copies.py`).
+# Key of `Source.info`: the file with the same content that gives its clips (`settle_copies`).
 COPY_OF = "copy_of"
 # Key of `Source.info`: `UNCUT` for a long file with few short clips until its scenes and pauses are found; once it is
 # cut, the ids of the short clips, which stay until the others can be found (JSON).
@@ -239,7 +239,7 @@ def fingerprint(path: str | Path) -> str:
 
 
 def schemas() -> dict[str, pa.Schema]:
-    """Columns of the tables that every library has, by table."""
+    """Columns of the tables of rows, by table."""
     pa = require("pyarrow")
     string, real, integer, boolean = pa.string(), pa.float64(), pa.int64(), pa.bool_()
     text = {"text": string, "start": real, "end": real, "kind": string, "by": string, "confidence": real}
@@ -248,8 +248,14 @@ def schemas() -> dict[str, pa.Schema]:
     clip |= {"group": string, "split": string, "meta": string}
     source = {"source": string, "size": integer, "mtime_ns": integer, "fingerprint": string, "duration": real}
     reject = {"path": string, "stage": string, "reason": string, "size": integer, "mtime_ns": integer, "origin": string}
-    tables = {"about": {"key": string, "value": string}, "sources": source | {"info": string}}
-    return {name: pa.schema(columns) for name, columns in (tables | {"clips": clip, "rejects": reject}).items()}
+    word = {"text": string, "start": real, "end": real}
+    line = pa.struct(word | {"words": pa.list_(pa.struct(word)), "confidence": real})
+    transcript = dict.fromkeys(("key", "source", "task", "by", "content", "language"), string)
+    edit = dict.fromkeys(("key", "what", "source", "content", "clip"), string) | {"start": real, "end": real}
+    edit |= {"before": string, "text": string, "shown": string, "undone": boolean, "pending": boolean}
+    tables = {"about": {"key": string, "value": string}, "sources": source | {"info": string}, "clips": clip}
+    tables |= {"rejects": reject, "transcripts": transcript | {"lines": pa.list_(line), "until": real}, "own": edit}
+    return {name: pa.schema(columns) for name, columns in tables.items()}
 
 
 def row_of_clip(clip: Clip) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from stat import S_ISREG
 
@@ -48,15 +48,24 @@ class Sidecars:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScannedFile:
-    """Entry of a media file in the file system."""
+class MediaFile:
+    """A media file as the file system shows it."""
 
-    name: str
-    """Path inside the folder, with forward slashes."""
+    source: str
+    """Name in the library; from `Folder` the path inside the folder, with forward slashes."""
     path: str
     size: int
     mtime_ns: int
-    sidecars: Sidecars
+    sidecars: Sidecars = Sidecars()
+
+    @classmethod
+    def at(cls, path: str, source: str) -> MediaFile | None:
+        """The file at a path; None if that is no regular file, such as a pipe, whose reader would wait for ever. Raises
+        `OSError` if there is none."""
+        stat = os.stat(path)
+        if not S_ISREG(stat.st_mode):
+            return None
+        return cls(source=source, path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
 
 class Folder:
@@ -70,7 +79,7 @@ class Folder:
         # Opened files that are no media, by suffix.
         self._opened: Counter[str] = Counter()
 
-    def __iter__(self) -> Iterator[ScannedFile]:
+    def __iter__(self) -> Iterator[MediaFile]:
         """Media files in order of their names, without hidden ones. Links are followed, loops of links once."""
         visited: set[tuple[int, int]] = set()
         for here, folders, files in os.walk(self.folder, followlinks=True, onerror=self._unreadable):
@@ -86,17 +95,15 @@ class Folder:
             for name in listing.media:
                 path = os.path.join(here, name)
                 try:
-                    stat, sidecars = os.stat(path), listing.sidecars(name)
+                    file = MediaFile.at(path, self._name(path))
                 except OSError as error:
                     # A link to nowhere, or gone since it was listed.
                     self._unreadable(error)
                     continue
-                if not S_ISREG(stat.st_mode):
-                    # A pipe, whose reader would wait for ever.
+                if file is None:
                     self._reject(path, "is no regular file")
-                    continue
-                size, mtime_ns = stat.st_size, stat.st_mtime_ns
-                yield ScannedFile(name=self._name(path), path=path, size=size, mtime_ns=mtime_ns, sidecars=sidecars)
+                else:
+                    yield replace(file, sidecars=listing.sidecars(name))
             for name in sorted(files):
                 self._look(os.path.join(here, name))
 

@@ -48,7 +48,7 @@ __all__ += ["clip_id", "content_key", "in_batches", "library_of", "one_of", "quo
 # 2: texts have `kind` and `by`. 3: and `confidence`. An older library is read as it is, and converted by the next
 # writer of clips.
 FORMAT, _READABLE = "3", ("1", "2", "3")
-_KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path"}
+_KEYS = {"about": "key", "sources": "source", "clips": "id", "rejects": "path", "transcripts": "key", "own": "key"}
 
 
 def table_name(kind: str, name: str) -> str:
@@ -88,16 +88,19 @@ class LibraryTables:
 
     def upgrade(self) -> None:
         """Creates missing tables and converts an older format. To be called by a writer of clips."""
-        names, tables = self.tables(), schemas()
-        for name, schema in tables.items():
-            if name not in names:
-                self._db.create_table(name, schema=schema)
+        tables = schemas()
+        for name in ("about", "sources", "clips", "rejects"):
+            if not self.has(name):
+                self._db.create_table(name, schema=tables[name])
         if self.about().get("format") != FORMAT:
+            # First: an older seehear must refuse the library from here on.
             self.set_about("format", FORMAT)
-        if self.table("clips").schema != tables["clips"]:
-            # One commit. The format is written first: an older seehear must refuse the library from here on.
-            rows = self.table("clips").to_arrow().cast(tables["clips"])
-            self._open["clips"] = self._db.create_table("clips", data=rows, mode="overwrite")
+        for name in ("clips", "transcripts"):
+            if self.has(name) and self.table(name).schema != tables[name]:
+                # What an older seehear did not write is null.
+                parts = [tables[name].empty_table(), self.table(name).to_arrow()]
+                rows = require("pyarrow").concat_tables(parts, promote_options="permissive")
+                self.replace(name, rows.cast(tables[name]))
 
     @classmethod
     def open(cls, uri: str | Path) -> LibraryTables:
@@ -106,8 +109,7 @@ class LibraryTables:
                 f"no library at {uri}{near(uri)}: make one with 'seehear prepare FOLDER --library {uri}'"
             )
         library = cls(uri)
-        # LanceDB lists every folder, and may fail in one of another kind: at a link to itself, or without permission.
-        if ("://" not in str(uri) and not Path(uri, "clips.lance").is_dir()) or "clips" not in library.tables():
+        if not library.has("clips"):
             raise SeehearError(
                 f"{uri} is not a seehear library: make one with 'seehear prepare FOLDER --library {uri}'"
             )
@@ -128,16 +130,15 @@ class LibraryTables:
             names += list(page.tables)
             token = page.page_token
             if not token:
-                return [name for name in names if self._is_whole(name)]
+                return [name for name in names if name in self._whole or self.has(name)]
 
-    def _is_whole(self, name: str) -> bool:
-        """False for the remains of a table whose creation was killed or met a full disk: it counts as missing."""
-        if name not in self._whole:
-            try:
-                self._db.open_table(name)
-            except ValueError:
-                return False
-            self._whole.add(name)
+    def has(self, name: str) -> bool:
+        """True if there is a table; False for the remains of one whose creation was killed or met a full disk."""
+        try:
+            self._db.open_table(name)
+        except ValueError:
+            return False
+        self._whole.add(name)
         return True
 
     def table(self, name: str) -> Any:
@@ -155,12 +156,13 @@ class LibraryTables:
         self._whole.discard(name)
         self._db.drop_table(name)
 
-    def _put(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Inserts or replaces rows by the table's key, in one commit."""
+    def put(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Inserts or replaces rows by the table's key, in one commit; makes a missing table."""
         if rows:
-            data = require("pyarrow").Table.from_pylist(list(rows), schema=schemas()[name])
+            schema = schemas()[name]
+            data = require("pyarrow").Table.from_pylist(list(rows), schema=schema)
             # By key: a run that is repeated after a kill writes no row twice.
-            merge = self.table(name).merge_insert(_KEYS[name])
+            merge = self.ensure(name, schema).merge_insert(_KEYS[name])
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
 
     def _remove(self, name: str, keys: Iterable[str]) -> None:
@@ -177,7 +179,7 @@ class LibraryTables:
         # another process has inserted it since.
         with alone_with(self.uri, "about"):
             self.table("about").checkout_latest()
-            self._put("about", [{"key": key, "value": value}])
+            self.put("about", [{"key": key, "value": value}])
 
     def forget(self, key: str) -> None:
         """Deletes a key of `about`."""
@@ -219,7 +221,7 @@ class LibraryTables:
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def put_clips(self, clips: Sequence[Clip]) -> None:
-        self._put("clips", [row_of_clip(clip) for clip in clips])
+        self.put("clips", [row_of_clip(clip) for clip in clips])
 
     def remove_clips(self, ids: Iterable[str]) -> None:
         """Removes clips and all their vectors."""
@@ -261,7 +263,7 @@ class LibraryTables:
         return sorted((clip_of_row(row) for part in parts for row in part.to_pylist()), key=lambda clip: clip.id)
 
     def put_sources(self, sources: Sequence[Source]) -> None:
-        self._put("sources", [asdict(s) | {"info": json.dumps(s.info, sort_keys=True)} for s in sources])
+        self.put("sources", [asdict(s) | {"info": json.dumps(s.info, sort_keys=True)} for s in sources])
 
     def remove_sources(self, sources: Iterable[str]) -> None:
         self._remove("sources", sources)
@@ -288,12 +290,12 @@ class LibraryTables:
         return copies
 
     def compact(self) -> None:
-        """Joins the small files of many commits; safe at any time."""
-        for name in _KEYS:
+        """Joins the small files of many commits, in the tables of rows that were used; safe at any time."""
+        for name in _KEYS.keys() & self._open.keys():
             self.table(name).optimize()
 
     def put_rejects(self, rejects: Sequence[Reject]) -> None:
-        self._put("rejects", [asdict(r) for r in {r.path: r for r in rejects}.values()])
+        self.put("rejects", [asdict(r) for r in {r.path: r for r in rejects}.values()])
 
     def remove_rejects(self, paths: Iterable[str]) -> None:
         self._remove("rejects", paths)
@@ -309,7 +311,7 @@ class LibraryTables:
         """Table of the `latents` of an encoder or the `vectors` of a run. With a width, a missing table is made, with
         `metadata` in its schema."""
         name = table_name(kind, name)
-        if name not in self.tables():
+        if not self.has(name):
             if width is None:
                 raise SeehearError(f"{self.uri} has no table {name}")
             pa = require("pyarrow")
@@ -320,7 +322,7 @@ class LibraryTables:
 
     def ensure(self, name: str, schema: pa.Schema) -> Any:
         """The LanceDB table of that name; made empty if it is missing."""
-        if name not in self.tables():
+        if name not in self._open and not self.has(name):
             self._db.create_table(name, schema=schema)
         return self.table(name)
 
@@ -328,7 +330,7 @@ class LibraryTables:
         """Writes a LanceDB table in place of any other of that name."""
         self._open.pop(name, None)
         # An overwrite is one commit: readers see the old table or the new one.
-        self._db.create_table(name, data=rows, mode="overwrite" if name in self.tables() else "create")
+        self._db.create_table(name, data=rows, mode="overwrite" if self.has(name) else "create")
 
 
 def library_of(folder: str | Path) -> str:

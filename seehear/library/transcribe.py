@@ -16,11 +16,11 @@ import numpy as np
 
 from seehear.encoders.whisper import EXTRA, RATE, Segment, SpokenWord, Whisper, find_weights, has_gpu
 from seehear.errors import DecodeError, SeehearError, require, unknown
-from seehear.library.engines import EngineName
-from seehear.library.recordings import TextsReport, read_recordings
+from seehear.library.engines import LOCAL, EngineOptions
+from seehear.library.recordings import Portion, Recording, TextsReport, read_recordings
 from seehear.library.records import digest
 from seehear.library.tables import LibraryTables
-from seehear.library.transcripts import Portion, Recording, Task, TimedLine, Transcript, Word
+from seehear.library.transcripts import Task, TimedLine, Transcript, Word
 from seehear.media.files import read_window
 
 # Version of the code that turns segments into lines. Another version reads all recordings again.
@@ -96,8 +96,7 @@ def transcribe(
     model: str = "",
     language: str = "",
     translate: bool = False,
-    workers: int | None = None,
-    engine: EngineName = "local",
+    options: EngineOptions = LOCAL,
     portion: Portion | None = None,
 ) -> TextsReport:
     """Adds the speech of the clips of a library as texts of the kind 'speech'. `model`: a name or a folder, by default
@@ -120,8 +119,9 @@ def transcribe(
         translate=translate,
     )
     # Each process loads the model: several would share the memory of one GPU.
-    workers = 1 if gpu and workers is None else workers
-    return read_recordings(library, reader, workers=workers, engine=engine, portion=portion)
+    if gpu and options.workers is None:
+        options = replace(options, workers=1)
+    return read_recordings(library, reader, options, portion)
 
 
 # -- sound -------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Texts that models read from recordings: a transcript of each media file and task, and the texts of clips from it.
+"""Texts of clips: transcripts, which models read from each media file, and the user's edits.
 
-The texts of clips are a function of the table. So clips cut anew from an unchanged file get their texts without another
-reading of the file, and a run completes what a killed one left out.
+The texts of clips are a function of the two tables. So clips cut anew from an unchanged file get their texts without
+another reading of the file, and a run completes what a killed one left out.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
-from seehear.errors import require
-from seehear.library.edits import Edit, affected, edited, edits_by_file, read_edits
+from seehear.errors import SeehearError, require
+from seehear.library.edits import Edit, EditKind, affected, edited, edits_by_file, read_edits, settled
 from seehear.library.records import COPY_OF, Clip, Source, Text, TextKind, TimedLine, Word, unprintable
 from seehear.library.tables import LibraryTables, in_batches, one_of, quote
 from seehear.progress import counted
@@ -51,7 +51,7 @@ class Transcript:
 
 def read_transcripts(library: LibraryTables, sources: Iterable[str] | None = None) -> list[Transcript]:
     """Transcripts of all or some media files, by source and task."""
-    if _TABLE not in library.tables():
+    if not library.has(_TABLE):
         return []
     batches = [None] if sources is None else [one_of("source", b) for b in in_batches(sorted(set(sources)), 1000)]
     rows = [row for where in batches for row in library.rows(_TABLE, where).to_pylist()]
@@ -69,18 +69,17 @@ def read_transcripts(library: LibraryTables, sources: Iterable[str] | None = Non
 
 
 def unread(
-    library: LibraryTables, task: Literal["speech", "screen"], sources: Mapping[str, Source] | None = None
+    library: LibraryTables, task: Literal["speech", "screen"], sources: Mapping[str, Source]
 ) -> dict[str, float]:
-    """Seconds of the media files without a transcript of a task by any model; a picture counts as one second.
-    `sources`: those of the library, if the caller has them."""
+    """Seconds of the media files without a transcript of a task by any model; a picture counts as one."""
     read: set[tuple[str, str]] = set()
-    if _TABLE in library.tables():
+    if library.has(_TABLE):
         rows = library.rows(_TABLE, f"task = {quote(task)}", ["source", "content"]).to_pydict()
         read = set(zip(rows["source"], rows["content"], strict=True))
     kinds, fact = (("video", "audio"), "rate") if task == "speech" else (("video", "picture"), "width")
     return {
         source.source: max(1.0, source.duration)
-        for source in (library.sources() if sources is None else sources).values()
+        for source in sources.values()
         if source.info.get("kind") in kinds and fact in source.info and COPY_OF not in source.info
         if (source.source, source.fingerprint) not in read
     }
@@ -88,7 +87,7 @@ def unread(
 
 def main_language(library: LibraryTables) -> str:
     """Language of most lines of speech; '' if nothing has been transcribed."""
-    if _TABLE not in library.tables():
+    if not library.has(_TABLE):
         return ""
     rows = library.rows(_TABLE, "task = 'speech'", ["language", "lines"])
     counts: Counter[str] = Counter()
@@ -101,12 +100,7 @@ def main_language(library: LibraryTables) -> str:
 
 def write_transcripts(library: LibraryTables, transcripts: Sequence[Transcript]) -> None:
     """Inserts or replaces transcripts by source and task, in one commit."""
-    if transcripts:
-        # The table of an older library lacks columns: it is rewritten once.
-        if library.ensure(_TABLE, _schema()).schema != _schema():
-            library.replace(_TABLE, _rows(read_transcripts(library)))
-        merge = library.table(_TABLE).merge_insert("key")
-        merge.when_matched_update_all().when_not_matched_insert_all().execute(_rows(transcripts))
+    library.put(_TABLE, [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts])
 
 
 def remove_transcripts(library: LibraryTables, sources: Iterable[str]) -> None:
@@ -140,19 +134,6 @@ def _srt_stem(source: str) -> Path:
     """A relative path without its suffix."""
     path = Path(unprintable(source))
     return path.relative_to(path.anchor).with_suffix("")
-
-
-def _schema() -> Any:
-    pa = require("pyarrow")
-    timed = {"text": pa.string(), "start": pa.float64(), "end": pa.float64()}
-    line = pa.struct(timed | {"words": pa.list_(pa.struct(timed)), "confidence": pa.float64()})
-    names = ("key", "source", "task", "by", "content", "language")
-    return pa.schema(dict.fromkeys(names, pa.string()) | {"lines": pa.list_(line), "until": pa.float64()})
-
-
-def _rows(transcripts: Sequence[Transcript]) -> Any:
-    rows = [{"key": f"{t.task}:{t.source}", **asdict(t)} for t in transcripts]
-    return require("pyarrow").Table.from_pylist(rows, schema=_schema())
 
 
 # -- texts of clips ----------------------------------------------------------------------------------------------------
@@ -249,51 +230,72 @@ class _ByTime:
         ]
 
 
-# -- recordings to read ------------------------------------------------------------------------------------------------
+# -- edits of clips ----------------------------------------------------------------------------------------------------
+
+# An edit is stored at once, whatever else is writing, and applied to the clips when their lock is free, at the latest
+# by the next writer of clips. Full text and the vectors of texts follow with the next indexing.
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """A media file to read, with the tasks of its missing transcripts."""
-
-    source: str
-    path: str
-    duration: float
-    """Seconds; 0 for a picture."""
-    content: str
-    """Fingerprint of the file."""
-    tasks: tuple[Task, ...]
-    language: str = ""
-    """Language from an earlier transcript or part; '' if unknown."""
-    start: float = 0.0
-    """Seconds of the file read before."""
+def label_edit(library: LibraryTables, clip: Clip, label: str, *, added: bool) -> Edit:
+    """The edit that adds a label to a clip, or removes it."""
+    edit = Edit(what="label", text=label) if added else Edit(what="label", before=label)
+    return _placed(library, replace(edit, source=clip.source, start=clip.start, end=clip.end), clip)
 
 
-def seconds_of(recording: Recording, until: float | None = None) -> int:
-    """Seconds of a recording in the progress bar; a picture counts as one."""
-    return max(1, round(recording.duration if until is None else until) - round(recording.start))
+def line_edit(library: LibraryTables, clip: Clip, line: Text, text: str) -> Edit:
+    """The edit that replaces a line of a clip by a text; '' removes a line that a machine read. Raises `SeehearError`
+    if the clip has no such line."""
+    if line not in clip.texts:
+        raise SeehearError(f"clip {clip.id} has no line {line.text!r} at that time any more: load it again")
+    if not text and line.kind not in KINDS.values():
+        raise SeehearError(f"{line.text!r} came with the file: take it out there")
+    what: EditKind = line.kind or "caption"
+    source = clip.source
+    if what == "speech":
+        source = clip.source_of("audio")
+        # Both are speech in a clip; the edit belongs to the transcript that has the line.
+        spoken = {(e.text, e.start) for e in read_edits(library) if e.what == "translation" and e.source == source}
+        for transcript in read_transcripts(library, [source]):
+            spoken |= {(one.text, one.start) for one in transcript.lines if transcript.task == "translation"}
+        what = "translation" if (line.text, line.start) in spoken else "speech"
+    edit = Edit(what=what, before=line.text, text=text, source=source, start=line.start, end=line.end)
+    return _placed(library, edit, clip)
 
 
-@dataclass(kw_only=True)
-class Portion:
-    """Share of the recordings that one of several calls reads, so that other work can be done in between."""
+def _placed(library: LibraryTables, edit: Edit, clip: Clip) -> Edit:
+    """The edit with the fingerprint of its file; one of a row of text alone with the clip instead."""
+    if not edit.source:
+        return replace(edit, clip=clip.id, start=None, end=None)
+    known = library.sources().get(edit.source)
+    return replace(edit, content=known.fingerprint if known else "")
 
-    seconds: float
-    """Approximate seconds of media: the shortest recordings first, at least one."""
-    tried: set[tuple[str, str]] = field(default_factory=set)
-    """(source, fingerprint) of the recordings of earlier calls: none is tried twice."""
-    taken: float = 0.0
-    """Seconds of media of the last call."""
-    left: float = 0.0
-    """Seconds of media left after it."""
 
-    def of(self, jobs: list[Recording]) -> list[Recording]:
-        """The recordings of the next call."""
-        todo = sorted((j for j in jobs if (j.source, j.content) not in self.tried), key=lambda job: job.duration)
-        total, count = 0.0, 0
-        while count < len(todo) and total < self.seconds:
-            total += seconds_of(todo[count])
-            count += 1
-        self.tried |= {(job.source, job.content) for job in todo[:count]}
-        self.taken, self.left = total, float(sum(map(seconds_of, todo[count:])))
-        return todo[:count]
+def settle_edits(library: LibraryTables) -> list[str]:
+    """Applies pending edits to the clips and returns the ids of the changed ones. The caller holds the lock."""
+    due, changed = _due(library)
+    library.put_clips(changed)
+    # After the clips: an edit that a kill leaves pending is applied again.
+    settled(library, due)
+    return [clip.id for clip in changed]
+
+
+def as_edited(library: LibraryTables, clips: Sequence[Clip]) -> list[Clip]:
+    """The clips with pending edits applied."""
+    changed = {clip.id: clip for clip in _due(library)[1]}
+    return [changed.get(clip.id, clip) for clip in clips]
+
+
+def _due(library: LibraryTables) -> tuple[list[Edit], list[Clip]]:
+    """(pending edits, clips changed by them)."""
+    edits = read_edits(library)
+    due = [edit for edit in edits if edit.pending]
+    if not due:
+        return [], []
+    sources = library.sources()
+    files, rows = list(edits_by_file(due, sources)), [edit.clip for edit in due if edit.clip]
+    columns = {"source": files, "audio_source": files, "id": rows}
+    places = [one_of(column, values) for column, values in columns.items() if values]
+    clips = library.clips(" OR ".join(places)) if places else []
+    read = read_transcripts(library, {file for clip in clips for file in (clip.source, clip.audio_source)})
+    new = with_machine_texts(clips, read, sources, edits)
+    return due, [clip for clip, old in zip(new, clips, strict=True) if clip != old]

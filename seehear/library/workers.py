@@ -43,10 +43,10 @@ class WorkerDied(Exception):
 def map_in_processes(
     function: Callable[[Item], Result],
     items: Iterable[Item],
+    stopped: threading.Event | None = None,
     *,
     workers: int,
     time_limit: float | Callable[[Item], float],
-    stopped: threading.Event | None = None,
     following: Callable[[Item, Result | Exception], Item | None] | None = None,
 ) -> Generator[tuple[Item, Result | Exception], None, None]:
     """(item, result or exception) in order of completion, at most a few items ahead of the consumer.
@@ -55,7 +55,6 @@ def map_in_processes(
     in this process, without protection from crashes. `stopped` kills the workers at once, for items that take minutes.
     `following` returns the rest of an item after its result, which the same worker does next, or None.
     """
-    limit = time_limit if callable(time_limit) else lambda _: time_limit
     rest = following if following is not None else lambda item, result: None
     if workers == 0:
         yield from _in_this_process(function, items, rest)
@@ -66,7 +65,7 @@ def map_in_processes(
         # No more processes than items: each takes the time of importing the package.
         for item in islice(waiting, workers):
             pool.append(_Worker(function))
-            pool[-1].give(item, limit(item))
+            pool[-1].give(item, time_limit)
         while pool:
             for worker in _ready(pool, stopped):
                 item, result = worker.take()
@@ -79,7 +78,7 @@ def map_in_processes(
                     if not worker.alive:
                         worker = _Worker(function)
                         pool.append(worker)
-                    worker.give(upcoming[0], limit(upcoming[0]))
+                    worker.give(upcoming[0], time_limit)
                 yield item, result
             if stopped is not None and stopped.is_set():
                 return
@@ -103,14 +102,13 @@ class Isolated(Generic[Item, Result]):
     """A function in a process of its own, one item at a time; the process is replaced after a crash or a hang."""
 
     def __init__(self, function: Callable[[Item], Result], time_limit: float | Callable[[Item], float]):
-        self._function = function
-        self._limit = time_limit if callable(time_limit) else lambda _: time_limit
+        self._function, self._limit = function, time_limit
         self._worker: _Worker | None = None
 
     def __call__(self, item: Item) -> Result | Exception:
         if self._worker is None or not self._worker.alive:
             self._worker = _Worker(self._function)
-        self._worker.give(item, self._limit(item))
+        self._worker.give(item, self._limit)
         _ready([self._worker])
         return self._worker.take()[1]
 
@@ -150,8 +148,9 @@ class _Worker:
         self.alive = True
         self.pipe.send(function)
 
-    def give(self, item: Any, time_limit: float) -> None:
-        self.item, self.deadline = item, time.monotonic() + time_limit
+    def give(self, item: Any, time_limit: float | Callable[[Any], float]) -> None:
+        seconds = time_limit(item) if callable(time_limit) else time_limit
+        self.item, self.deadline = item, time.monotonic() + seconds
         try:
             self.pipe.send(item)
         except OSError:
@@ -207,21 +206,25 @@ def _serve() -> None:
 
 
 @contextmanager
-def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Iterator[list[Any]]]:
-    """Batches of `items`, drawn in a thread while the consumer is busy, at most `room` ahead.
+def drawn_ahead(
+    draw: Callable[[threading.Event], Generator[Any, None, None]], *, room: int
+) -> Iterator[Iterator[list[Any]]]:
+    """Batches of the items of `draw(stopped)`, drawn in a thread while the consumer is busy, at most `room` ahead.
 
     A batch has the items at hand, `room // 2` at most: a slow model meets full batches, a fast one does not wait for
-    them. An empty batch means only that time has passed. On exit, `items` is closed in its own thread.
+    them. An empty batch means only that time has passed. On exit, `stopped` is set, and the generator is closed in its
+    own thread.
     """
     queue: Queue[tuple[str, Any]] = Queue(maxsize=room)
     stopped = threading.Event()
+    items = draw(stopped)
 
     def put(kind: str, value: Any) -> None:
         while not stopped.is_set():
             with suppress(Full):
                 return queue.put((kind, value), timeout=_LOOK)
 
-    def draw() -> None:
+    def fill() -> None:
         error: BaseException | None = None
         try:
             for item in items:
@@ -235,7 +238,7 @@ def drawn_ahead(items: Generator[Any, None, None], *, room: int) -> Iterator[Ite
             items.close()
         put("end", error)
 
-    thread = threading.Thread(target=draw, daemon=True)
+    thread = threading.Thread(target=fill, daemon=True)
     thread.start()
     try:
         yield _batches(queue, max(1, room // 2))

@@ -16,9 +16,9 @@ from fastapi import Query as Param
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from seehear.library.own import as_edited
 from seehear.library.records import COPY_OF
 from seehear.library.tables import Clip, LibraryTables, in_batches, one_of, quote, table_name
+from seehear.library.transcripts import as_edited
 from seehear.search.calibrate import confidence, in_words
 from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch

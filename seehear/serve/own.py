@@ -18,8 +18,8 @@ from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
 from seehear.library.edits import record, undo
-from seehear.library.own import as_edited, label_edit, line_edit
 from seehear.library.tables import Clip, LibraryTables, Text
+from seehear.library.transcripts import as_edited, label_edit, line_edit
 from seehear.serve import views
 from seehear.serve.files import clip_of
 from seehear.serve.params import ServerState

@@ -16,8 +16,8 @@ import numpy as np
 from seehear.errors import DecodeError, SeehearError
 from seehear.folders.indexes import asked_together
 from seehear.folders.standing import Standing
-from seehear.library.own import as_edited
 from seehear.library.tables import Clip, LibraryTables
+from seehear.library.transcripts import as_edited
 from seehear.library.workers import WorkerDied
 from seehear.media.encoding import write_preview
 from seehear.search.background import Calibration

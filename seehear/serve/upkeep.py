@@ -19,8 +19,8 @@ from typing import Any
 from seehear.errors import SeehearError
 from seehear.folders.indexes import asked_together
 from seehear.library.locking import BeingWritten, writing
-from seehear.library.own import settle_edits
 from seehear.library.tables import LibraryTables
+from seehear.library.transcripts import settle_edits
 from seehear.progress import Interrupted
 from seehear.search.behind import index_command
 from seehear.search.fulltext import FULLTEXT, update_fulltext

@@ -74,7 +74,7 @@ class Writes:
     def watch(self) -> None:
         from seehear.library.tables import LibraryTables, VectorTable
 
-        for name in ("_put", "_remove", "drop", "ensure", "compact"):
+        for name in ("put", "_remove", "drop", "ensure", "compact"):
             self.watched(LibraryTables, name)
         for name in ("append", "remove", "compact"):
             self.watched(VectorTable, name)

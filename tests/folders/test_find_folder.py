@@ -1,8 +1,10 @@
 """A folder of media, found in with packaged weights and one command."""
 
+import io
 import json
 import shutil
 import signal
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -43,16 +45,23 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def library(folder, tmp_path_factory):
+def first(folder, tmp_path_factory):
+    """The library that the first `find` makes, and its answer."""
     uri = str(tmp_path_factory.mktemp("find") / "lib")
-    assert main(["find", str(folder), "ships in port", "--library", uri, "--wait", "--quiet", "--preset", "light"]) == 0
-    return uri
+    words = ["find", str(folder), "ships may not enter the port", "--library", uri, "--wait", "--preset", "light"]
+    with redirect_stdout(io.TextIOWrapper(io.BytesIO())) as out:
+        assert main([*words, "--json", "--quiet"]) == 0
+    out.seek(0)
+    return uri, json.load(out)
 
 
-def test_words_find_what_is_said(folder, library, capsys):
-    words = ["find", str(folder), "ships may not enter the port", "--library", library, "--json", "--quiet"]
-    assert main(words) == 0
-    answer = json.loads(capsys.readouterr().out)
+@pytest.fixture
+def library(first):
+    return first[0]
+
+
+def test_words_find_what_is_said(folder, first):
+    answer = first[1]
     assert list(answer) == ["query", "words", "hits", "indexed", "clips"]
     assert answer["indexed"] == answer["clips"] == 3
     spoken = [hit for hit in answer["hits"] if hit["kind"] == "spoken"]
@@ -73,12 +82,12 @@ def test_a_reader_without_its_model_does_not_end_it(folder, library, monkeypatch
     monkeypatch.setattr(work, "find_spec", lambda name: name)
     monkeypatch.setattr("seehear.library.transcribe.transcribe", lacking)
     monkeypatch.setattr("seehear.library.ocr.ocr", lambda library, portion: called.append(library))
-    assert not work.Work(folder, library)._read()
+    assert not work.Work(folder, library)._read(LibraryTables.open(library))
     assert len(called) == 1
     assert "no speech model at hand" in capsys.readouterr().err
     monkeypatch.setattr("seehear.library.ocr.ocr", stopped)
     with pytest.raises(Interrupted):
-        work.Work(folder, library)._read()
+        work.Work(folder, library)._read(LibraryTables.open(library))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from seehear import Library
 from seehear.cli import main
-from seehear.folders import parquet
+from seehear.folders import export as parquet
 from seehear.library.tables import Text
 from seehear.search.index import build_index
 from tests.search import toy

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,26 +35,43 @@ from tests.library.makers import shots, sound
 from tests.small_media import copy_photos
 
 
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def cheap():
     """One encoder, of sound; all is decoded in this process, no text is read, and three seconds are a long file."""
-    monkeypatch.setattr(work, "load_all", lambda *_: [FakeSound()])
-    monkeypatch.setattr(work, "PrepareOptions", partial(PrepareOptions, workers=0))
-    monkeypatch.setattr("seehear.library.engines.cores", lambda: 0)
-    monkeypatch.setattr(work, "find_spec", lambda name: None)
-    monkeypatch.setattr(reading, "COARSE_FROM", 3.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "load_all", lambda *_: [FakeSound()])
+        patch.setattr(work, "PrepareOptions", partial(PrepareOptions, workers=0))
+        patch.setattr("seehear.library.engines.cores", lambda: 0)
+        patch.setattr(work, "find_spec", lambda name: None)
+        patch.setattr(reading, "COARSE_FROM", 3.0)
+        yield
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Two sounds and a film of three scenes, with sound."""
-    made = tmp_path / "media"
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory, cheap):
+    """Two sounds and a film of three scenes, with sound; and the library of the folder, with nothing left to do."""
+    root = tmp_path_factory.mktemp("worked")
+    made = root / "media"
     made.mkdir()
     for name, seconds in (("a", 1.0), ("b", 1.5)):
         sound(made / f"{name}.wav", seconds=seconds, rate=8000)
     noise = 0.2 * np.random.default_rng(0).standard_normal(6 * 8000)
     shots(made / "film.mkv", [2.0, 2.0, 2.0], audio=noise)
-    return made
+    whole(made, str(root / "lib"))
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path, originals):
+    return shutil.copytree(originals / "media", tmp_path / "media")
+
+
+@pytest.fixture
+def worked(tmp_path, folder, originals):
+    """The library of the folder."""
+    uri = str(shutil.copytree(originals / "lib", tmp_path / "lib"))
+    LibraryTables.open(uri).set_about("roots", json.dumps({"": str(folder)}))
+    return uri
 
 
 def whole(folder, uri):
@@ -104,15 +122,14 @@ def test_the_library_is_that_of_prepare(folder, tmp_path):
     assert COPY_OF in own.sources()["film.mkv"].info
 
 
-def test_work_that_ends_after_any_part_goes_on(folder, tmp_path):
+def test_work_that_ends_after_any_part_goes_on(folder, tmp_path, originals):
     """Each part by a process of its own, as it were."""
-    whole(folder, str(tmp_path / "at once"))
     uri, parts = str(tmp_path / "lib"), 0
     while not parts or any(COARSE in source.info for source in LibraryTables.open(uri).sources().values()):
         assert Work(folder, uri).step()
         parts += 1
     assert parts >= 3
-    assert state(whole(folder, uri).uri) == state(str(tmp_path / "at once"))
+    assert state(whole(folder, uri).uri) == state(str(originals / "lib"))
 
 
 def test_files_come_change_and_go_while_it_works(folder, tmp_path):
@@ -176,20 +193,16 @@ def test_a_file_that_is_being_copied_is_waited_for(folder, tmp_path, monkeypatch
     assert LibraryTables.open(uri).clips("id = 'b.wav'")[0].end == 1.2
 
 
-def test_nothing_is_written_among_the_media(folder, tmp_path):
+def test_nothing_is_written_among_the_media_and_damaged_files_are_set_aside(folder, tmp_path):
+    (folder / "damaged.wav").write_bytes(b"RIFF" + bytes(40))
+    (folder / "empty.mp4").write_bytes(b"")
     before = {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())}
     folder.chmod(0o555)
     try:
-        whole(folder, str(tmp_path / "lib"))
+        one = whole(folder, str(tmp_path / "lib"))
     finally:
         folder.chmod(0o755)
     assert {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())} == before
-
-
-def test_damaged_files_are_set_aside(folder, tmp_path):
-    (folder / "damaged.wav").write_bytes(b"RIFF" + bytes(40))
-    (folder / "empty.mp4").write_bytes(b"")
-    one = whole(folder, str(tmp_path / "lib"))
     assert state(one.uri)[3] == ["damaged.wav", "empty.mp4"]
     assert "a.wav" in found(one.uri)
 
@@ -233,11 +246,10 @@ def test_what_goes_wrong_is_said_and_tried_again(folder, tmp_path, monkeypatch):
     assert len(found(uri)) == 5
 
 
-def test_two_share_the_work(folder, tmp_path, monkeypatch, capsys):
+def test_two_share_the_work(folder, worked, monkeypatch, capsys):
     """The second `find` answers from what is there; the second `open` shows the page of the first."""
-    uri, shown = str(tmp_path / "lib"), []
+    uri, shown = worked, []
     monkeypatch.setattr("webbrowser.open", shown.append)
-    whole(folder, uri)
     monkeypatch.setattr(work, "prepare_share", lambda *_: pytest.fail("works twice"))
     with keeper(uri) as alone, announced(uri, Server(address="http://127.0.0.1:1/")):
         assert alone
@@ -251,28 +263,24 @@ def test_two_share_the_work(folder, tmp_path, monkeypatch, capsys):
     assert server_of(uri) is None
 
 
-def test_a_preset_that_cannot_be_had_is_not_remembered(folder, tmp_path, monkeypatch):
+def test_a_preset_that_cannot_be_had_is_not_remembered(folder, worked, monkeypatch):
     """Else every later call, which names none, would fail by it."""
-    uri = str(tmp_path / "lib")
-    whole(folder, uri)
-    usual = LibraryTables.open(uri).about()["preset"]
+    usual = LibraryTables.open(worked).about()["preset"]
 
     def offline(*_):
         raise SeehearError("the hub cannot be asked")
 
     with monkeypatch.context() as patch:
         patch.setattr(work, "load_all", offline)
-        one = Work(folder, uri, preset="strong")
+        one = Work(folder, worked, preset="strong")
         with pytest.raises(SeehearError, match="the hub cannot be asked"):
             list(iter(one.step, False))
-    assert LibraryTables.open(uri).about()["preset"] == usual
+    assert LibraryTables.open(worked).about()["preset"] == usual
 
 
-def test_a_second_start_counts_from_its_beginning_what_can_be_searched(folder, tmp_path):
-    uri = str(tmp_path / "lib")
-    whole(folder, uri)
+def test_a_second_start_counts_from_its_beginning_what_can_be_searched(folder, worked):
     sound(folder / "c.wav", seconds=1.0, rate=8000)
-    again = Work(folder, uri)
+    again = Work(folder, worked)
     assert str(again.standing()) == "looking through the folder"
     again.step()
     assert str(again.standing()).endswith("; 5 clips can be searched")

@@ -14,7 +14,10 @@ from seehear.encoders import Encoder, Sample
 from seehear.encoders.base import ReadText, ReadWaveform
 from seehear.errors import SeehearError
 from seehear.library.current import read_current
+from seehear.library.engines import EngineOptions
 from seehear.library.tables import LibraryTables, Vectors
+
+IN_PROCESS = EngineOptions(workers=0)
 
 
 def latents(library: LibraryTables, name: str) -> Vectors:

@@ -13,6 +13,7 @@ from seehear.library.prepare import PrepareOptions
 from seehear.library.recordings import read_recordings
 from seehear.library.tables import LibraryTables
 from seehear.library.transcribe import Transcriber
+from tests.library.fake_encoders import IN_PROCESS
 
 FIXED = PrepareOptions(workers=0, clips="fixed", seconds=2.0)
 
@@ -54,7 +55,7 @@ class FakeScreen:
 
 def transcribe(lib, recogniser=None, *, weights="w1"):
     reader = Transcriber(recogniser or FakeRecogniser(), name="fake", weights=weights)
-    return read_recordings(LibraryTables.open(lib), reader, workers=0)
+    return read_recordings(LibraryTables.open(lib), reader, IN_PROCESS)
 
 
 def said(lib):

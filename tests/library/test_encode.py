@@ -17,11 +17,12 @@ import torch
 from seehear.errors import SeehearError
 from seehear.library import encode
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables, Text, VectorTable
 from seehear.progress import counted
 from tests.faults.outcome import Command
-from tests.library.fake_encoders import Broken, FakeSound, FakeText, latents
+from tests.library.fake_encoders import IN_PROCESS, Broken, FakeSound, FakeText, latents
 from tests.library.makers import film, sound
 
 SECONDS = 12
@@ -56,7 +57,7 @@ def table(library, name="fake-sound"):
 
 def test_every_clip_once(library):
     encoder = FakeSound()
-    whole = encode_library(library, [encoder], workers=0)
+    whole = encode_library(library, [encoder], IN_PROCESS)
     assert str(whole).endswith(f"\nnext: seehear index {library.uri}; seehear train {library.uri}")
     report = whole.encoders[0]
     clips = [clip for clip in library.clips() if clip.has_audio]
@@ -72,10 +73,10 @@ def test_every_clip_once(library):
 
 
 def test_second_run_computes_nothing(library, capsys):
-    encode_library(library, [FakeSound()], workers=0)
+    encode_library(library, [FakeSound()], IN_PROCESS)
     before = table(library)
     again = FakeSound()
-    report = encode_library(library, [again], workers=0).encoders[0]
+    report = encode_library(library, [again], IN_PROCESS).encoders[0]
     assert again.batches == []
     assert (report.made, report.kept) == (0, len(before))
     assert table(library) == before
@@ -83,10 +84,10 @@ def test_second_run_computes_nothing(library, capsys):
 
 
 def test_workers_and_batch_sizes_give_the_same_table(library, tmp_path, originals):
-    encode_library(library, [FakeSound()], workers=0, batch_size=1)
+    encode_library(library, [FakeSound()], EngineOptions(workers=0, batch_size=1))
     shutil.copytree(originals / "lib", tmp_path / "other")
     other = LibraryTables.open(tmp_path / "other")
-    encode_library(other, [FakeSound()], workers=3, batch_size=5)
+    encode_library(other, [FakeSound()], EngineOptions(workers=3, batch_size=5))
     assert table(other) == table(library)
 
 
@@ -97,8 +98,8 @@ def test_default_encoders_encode_media_bit_for_bit(library, tmp_path, originals)
     shutil.copytree(originals / "lib", tmp_path / "other")
     other = LibraryTables.open(tmp_path / "other")
     names = ["aisfx", "efficientnet-lite0"]
-    encode_library(library, names, workers=2, where=where, device="cpu")
-    encode_library(other, names, workers=0, batch_size=1, where=where, device="cpu")
+    encode_library(library, names, EngineOptions(workers=2), where=where, device="cpu")
+    encode_library(other, names, EngineOptions(workers=0, batch_size=1), where=where, device="cpu")
     for name in names:
         assert table(library, name) == table(other, name)
         assert len({clip for clip, _ in table(library, name)}) == 2
@@ -115,7 +116,7 @@ def test_every_sample_of_media_has_a_thread_of_its_own(library):
     encoder, threads, before = Noting(), set(), torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        encode_library(library, [encoder], workers=0)
+        encode_library(library, [encoder], IN_PROCESS)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -126,24 +127,24 @@ def test_every_sample_of_media_has_a_thread_of_its_own(library):
 
 
 def test_another_version_of_the_encoder_replaces_all(library, capsys):
-    encode_library(library, [FakeSound()], workers=0)
+    encode_library(library, [FakeSound()], IN_PROCESS)
     count = len(table(library))
     newer = FakeSound(fingerprint="3333333333333333", scale=2.0)
-    report = encode_library(library, [newer], workers=0).encoders[0]
+    report = encode_library(library, [newer], IN_PROCESS).encoders[0]
     assert report.removed == {"another version of the encoder": count}
     assert {maker for _, maker, _ in table(library).values()} == {"3333333333333333"}
     assert f"{count} rows removed: another version of the encoder" in capsys.readouterr().err
     wider = FakeSound(fingerprint="4444444444444444", width=6)
-    assert encode_library(library, [wider], workers=0).encoders[0].made == count
+    assert encode_library(library, [wider], IN_PROCESS).encoders[0].made == count
     assert library.vectors("latents", "fake-sound").width == 6
 
 
 def test_rows_of_another_version_are_never_read(library):
     """A run that was killed right after its start leaves rows of both: only the new are current."""
-    encode_library(library, [FakeSound()], workers=0)
+    encode_library(library, [FakeSound()], IN_PROCESS)
     some = [clip.id for clip in library.clips() if clip.has_audio][:2]
     newer = FakeSound(fingerprint="3333333333333333")
-    encode_library(library, [newer], workers=0, where=f"id IN ({', '.join(repr(i) for i in some)})")
+    encode_library(library, [newer], IN_PROCESS, where=f"id IN ({', '.join(repr(i) for i in some)})")
     current = latents(library, "fake-sound")
     assert current.ids == some
     assert set(current.makers) == {"3333333333333333"}
@@ -154,14 +155,14 @@ def test_changed_file_and_text_are_encoded_again(tmp_path, originals):
     options = PrepareOptions(workers=0, clips="fixed", seconds=1.0)
     prepare(tmp_path / "media", tmp_path / "lib", options)
     library = LibraryTables.open(tmp_path / "lib")
-    encode_library(library, [FakeSound(), FakeText()], workers=0)
+    encode_library(library, [FakeSound(), FakeText()], IN_PROCESS)
     before = table(library)
     text = next(clip for clip in library.clips() if clip.texts)
     library.put_clips([replace(text, texts=(Text("a cat"), Text("and a dog")))])
     sound(tmp_path / "media" / "a.wav", seconds=2.0, rate=16_000)
     prepare(tmp_path / "media", tmp_path / "lib", options)
     encoder = FakeSound()
-    report = encode_library(LibraryTables.open(tmp_path / "lib"), [encoder], workers=0).encoders[0]
+    report = encode_library(LibraryTables.open(tmp_path / "lib"), [encoder], IN_PROCESS).encoders[0]
     after = table(LibraryTables.open(tmp_path / "lib"))
     kept = {key for key in before if key[0].startswith("b.mp4")}
     assert (report.made, report.kept) == (2, len(kept))
@@ -187,8 +188,8 @@ def test_texts_are_items_and_equal_ones_are_read_once(library):
 
 def test_where_encodes_a_part_and_keeps_the_rest(library):
     one = library.clips()[0].id
-    assert encode_library(library, [FakeSound()], workers=0, where=f"id = '{one}'").encoders[0].made == 1
-    report = encode_library(library, [FakeSound()], workers=0).encoders[0]
+    assert encode_library(library, [FakeSound()], IN_PROCESS, where=f"id = '{one}'").encoders[0].made == 1
+    report = encode_library(library, [FakeSound()], IN_PROCESS).encoders[0]
     assert (report.kept, report.removed) == (1, {})
 
 
@@ -202,7 +203,7 @@ def test_what_cannot_be_decoded_is_set_aside_and_tried_again(library, tmp_path):
     library.put_clips([replace(clips[0], id=name, source=name) for name in names])
     library.put_clips([replace(clips[0], id="blank", has_audio=False, texts=(Text("  \n"),))])
     for _ in range(2):
-        report = encode_library(library, [FakeSound(), FakeText()], workers=2)
+        report = encode_library(library, [FakeSound(), FakeText()], EngineOptions(workers=2))
         assert [encoder.rejected for encoder in report.encoders] == [4, 1]
         reasons = {reject.path: reject.reason for reject in library.rejects() if reject.stage.startswith("encode:")}
         assert set(reasons) == {*(f"{name} (fake-sound)" for name in names), "blank (fake-text, text 0)"}
@@ -214,12 +215,12 @@ def test_what_cannot_be_decoded_is_set_aside_and_tried_again(library, tmp_path):
     assert len(table(library)) == SECONDS + 2
     shutil.copy(tmp_path / "media" / "a.wav", tmp_path / "media" / "gone.wav")
     library.remove_clips(["crash.wav", "bug.wav", "huge.wav"])
-    assert encode_library(library, [FakeSound()], workers=0).encoders[0].made == 1
+    assert encode_library(library, [FakeSound()], IN_PROCESS).encoders[0].made == 1
     assert [r.stage for r in library.rejects() if r.stage.startswith("encode:")] == ["encode:fake-text"]
 
 
 def test_numbers_that_cannot_be_stored_are_set_aside(library):
-    report = encode_library(library, [Broken()], workers=0, batch_size=100).encoders[0]
+    report = encode_library(library, [Broken()], EngineOptions(workers=0, batch_size=100)).encoders[0]
     assert report.rejected >= 2
     assert report.made + report.rejected == SECONDS + 2
     assert np.isfinite([vector for vector, _, _ in table(library).values()]).all()
@@ -230,7 +231,7 @@ def test_numbers_that_cannot_be_stored_are_set_aside(library):
 def test_machine_that_lacks_something_ends_the_run(library, tmp_path):
     library.put_clips([replace(library.clips()[0], id="unready.wav", source="unready.wav")])
     with pytest.raises(SeehearError, match="this needs the package"):
-        encode_library(library, [FakeSound()], workers=1)
+        encode_library(library, [FakeSound()], EngineOptions(workers=1))
     assert not [reject for reject in library.rejects() if reject.stage.startswith("encode:")]
 
 
@@ -243,15 +244,15 @@ def test_a_media_folder_that_has_moved_is_one_line(tmp_path, originals, capsys):
         prepare(folder, lib, PrepareOptions(workers=0, clips="whole"))
     library = LibraryTables.open(lib)
     media.rename(tmp_path / "moved")
-    report = encode_library(library, [FakeSound()], workers=0).encoders[0]
+    report = encode_library(library, [FakeSound()], IN_PROCESS).encoders[0]
     assert (report.made, report.rejected) == (1, 3)
     assert f"the media folder {media} no longer exists: put it back, or prepare it" in capsys.readouterr().err
     reasons = [r.reason for r in library.rejects() if r.stage.startswith("encode:")]
     assert reasons == 3 * [f"its media folder {media} no longer exists"]
     with pytest.raises(SeehearError, match=rf"{media} no longer exists: .*seehear prepare FOLDER --library {lib}"):
-        encode_library(library, [FakeSound()], workers=0)
+        encode_library(library, [FakeSound()], IN_PROCESS)
     (tmp_path / "moved").rename(media)
-    assert encode_library(library, [FakeSound()], workers=0).encoders[0].made == 3
+    assert encode_library(library, [FakeSound()], IN_PROCESS).encoders[0].made == 3
 
 
 def test_bad_requests_are_one_line(library, tmp_path):
@@ -271,7 +272,7 @@ def test_bad_requests_are_one_line(library, tmp_path):
 def test_an_engine_that_is_not_installed_is_one_line(library, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SeehearError, match=r"this needs the package 'ray': pip install 'seehear\[ray\]'"):
-        encode_library(library, [FakeSound()], engine="ray")
+        encode_library(library, [FakeSound()], EngineOptions(engine="ray"))
 
 
 # -- kills and stops ---------------------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def test_an_engine_that_is_not_installed_is_one_line(library, monkeypatch):
 
 def encode_slowly(uri: str) -> int:
     encode.COMMIT_ROWS = 2
-    encode_library(LibraryTables.open(uri), [FakeSound(delay=0.15)], workers=2, batch_size=1)
+    encode_library(LibraryTables.open(uri), [FakeSound(delay=0.15)], EngineOptions(workers=2, batch_size=1))
     return 0
 
 
@@ -305,11 +306,11 @@ def test_kill_in_the_middle_and_resume(library, tmp_path, originals):
     done = len(LibraryTables.open(library.uri).vectors("latents", "fake-sound"))
     assert 0 < done < SECONDS + 2
     resumed = LibraryTables.open(library.uri)
-    report = encode_library(resumed, [FakeSound()], workers=0).encoders[0]
+    report = encode_library(resumed, [FakeSound()], IN_PROCESS).encoders[0]
     assert (report.kept, report.made) == (done, SECONDS + 2 - done)
     shutil.copytree(originals / "lib", tmp_path / "plain")
     plain = LibraryTables.open(tmp_path / "plain")
-    encode_library(plain, [FakeSound()], workers=0)
+    encode_library(plain, [FakeSound()], IN_PROCESS)
     assert table(resumed) == table(plain)
     deadline = time.monotonic() + 120
     while any(os.path.exists(f"/proc/{pid}") for pid in children):
@@ -333,6 +334,6 @@ def test_rows_are_committed_as_time_passes(library, monkeypatch):
     commits = []
     monkeypatch.setattr(encode, "COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(VectorTable, "append", lambda self, rows: commits.append(len(rows)), raising=True)
-    encode_library(library, [FakeSound()], workers=0, batch_size=1)
+    encode_library(library, [FakeSound()], EngineOptions(workers=0, batch_size=1))
     assert sum(commits) == SECONDS + 2
     assert len(commits) > 3

@@ -15,11 +15,13 @@ import pytest
 from seehear.cli import main
 from seehear.encoders.screen import RapidScreen, ScreenText
 from seehear.library import recordings
+from seehear.library.engines import EngineOptions
 from seehear.library.ocr import LineTracker, OcrReader, ocr
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.recordings import read_recordings
 from seehear.library.tables import LibraryTables
 from seehear.library.transcripts import TimedLine, read_transcripts
+from tests.library.fake_encoders import IN_PROCESS
 from tests.library.fake_readers import FakeScreen
 from tests.library.makers import film, picture, sound
 
@@ -178,7 +180,7 @@ def library(tmp_path, originals):
 
 
 def read(library, *, workers=0):
-    return read_recordings(library, OcrReader(FakeScreen(), name="fake", weights="w1"), workers=workers)
+    return read_recordings(library, OcrReader(FakeScreen(), name="fake", weights="w1"), EngineOptions(workers=workers))
 
 
 def state(library):
@@ -216,7 +218,7 @@ def test_a_run_that_ends_in_the_middle_goes_on_to_the_same(library, tmp_path, or
             return super().read(frame)
 
     with pytest.raises(KeyboardInterrupt):
-        read_recordings(library, OcrReader(Dying(), name="fake", weights="w1"), workers=0)
+        read_recordings(library, OcrReader(Dying(), name="fake", weights="w1"), IN_PROCESS)
     done = len(read_transcripts(library))
     assert 0 < done < 6
     assert read(library).made == 6 - done
@@ -271,18 +273,18 @@ def test_a_long_film_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
             return super().__call__(recording)
 
     read_recordings(
-        LibraryTables.open(tmp_path / "plain"), OcrReader(Watermark(), name="fake", weights="w1"), workers=0
+        LibraryTables.open(tmp_path / "plain"), OcrReader(Watermark(), name="fake", weights="w1"), IN_PROCESS
     )
     (whole,) = read_transcripts(LibraryTables.open(tmp_path / "plain"))
     assert whole.lines == (TimedLine("SeehearTV", 0.0, 5.0),)
 
     library = LibraryTables.open(tmp_path / "lib")
     with pytest.raises(KeyboardInterrupt):
-        read_recordings(library, Stopped(Watermark(), name="fake", weights="w1"), workers=0)
+        read_recordings(library, Stopped(Watermark(), name="fake", weights="w1"), IN_PROCESS)
     (unfinished,) = read_transcripts(library)
     assert unfinished.until == 20.0
     assert unfinished.lines == (TimedLine("SeehearTV", 0.0, 20.0),)
-    read_recordings(library, OcrReader(Watermark(), name="fake", weights="w1"), workers=0)
+    read_recordings(library, OcrReader(Watermark(), name="fake", weights="w1"), IN_PROCESS)
     assert state(library) == state(LibraryTables.open(tmp_path / "plain"))
 
 
@@ -332,7 +334,7 @@ def test_rapidocr_reads_a_title_card_and_a_picture(tmp_path, capsys):
         out.mux(stream.encode(None))
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
     library = LibraryTables.open(tmp_path / "lib")
-    ocr(library, workers=0)
+    ocr(library, IN_PROCESS)
     film_lines, sign_lines = (t.lines for t in read_transcripts(library))
     assert [line.text for line in sign_lines] == ["Emergency exit"]
     assert [(line.text, line.start, line.end) for line in film_lines] == [("Summer holidays", 2.0, 4.0)]

@@ -11,12 +11,20 @@ from seehear.inputs.latents import load_latents
 from seehear.library.edits import Edit, affected, read_edits, record, undo
 from seehear.library.encode import encode_library
 from seehear.library.locking import BeingWritten, writing
-from seehear.library.own import as_edited, label_edit, line_edit, settle_edits
 from seehear.library.prepare import prepare
 from seehear.library.records import is_learned
 from seehear.library.tables import Clip, LibraryTables, Text
-from seehear.library.transcripts import TimedLine, machine_made, read_transcripts, write_subtitles
-from tests.library.fake_encoders import FakeSound, FakeText
+from seehear.library.transcripts import (
+    TimedLine,
+    as_edited,
+    label_edit,
+    line_edit,
+    machine_made,
+    read_transcripts,
+    settle_edits,
+    write_subtitles,
+)
+from tests.library.fake_encoders import IN_PROCESS, FakeSound, FakeText
 from tests.library.fake_readers import FIXED, FakeRecogniser, said, transcribe
 from tests.library.makers import picture, srt
 
@@ -66,11 +74,11 @@ def test_a_corrected_line_is_the_users_own_and_takes_the_place_of_the_machines(f
 
 def test_training_reads_the_corrected_words_and_only_they_are_encoded_again(folder, library):
     encoder = FakeText()
-    encode_library(library, [encoder, FakeSound()], workers=0, device="cpu")
+    encode_library(library, [encoder, FakeSound()], IN_PROCESS, device="cpu")
     correct(library, FIRST, "tone 1.", "Tom has won")
     settle_edits(library)
     encoder.read.clear()
-    encode_library(LibraryTables.open(folder / "lib"), [encoder], workers=0, device="cpu")
+    encode_library(LibraryTables.open(folder / "lib"), [encoder], IN_PROCESS, device="cpu")
     assert encoder.read == ["Tom has won"]
     rows = load_latents(LibraryTables.open(folder / "lib")).rows["text"]
     assert rows.vectors[:3].tolist() == [[11, 2], [7, 2], [11, 3]]  # characters and words

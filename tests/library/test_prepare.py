@@ -554,7 +554,7 @@ def prepare_and_die(folder: Path, uri: Path, writes: int) -> int:
 
         return call
 
-    for name in ("_put", "_remove"):
+    for name in ("put", "_remove"):
         setattr(LibraryTables, name, counted(getattr(LibraryTables, name)))
     prepare(folder, uri, HERE)
     return 0

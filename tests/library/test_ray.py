@@ -13,6 +13,7 @@ import pytest
 
 from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from seehear.progress import counted
@@ -45,7 +46,7 @@ def plain(originals):
     """The library as the plain engine encodes it."""
     shutil.copytree(originals / "lib", originals / "plain")
     library = LibraryTables.open(originals / "plain")
-    encode_library(library, [FakeSound(), FakeText(), "logmel"], workers=1)
+    encode_library(library, [FakeSound(), FakeText(), "logmel"], EngineOptions(workers=1))
     return library
 
 
@@ -60,7 +61,9 @@ def reasons(library):
 
 
 def test_the_same_rows_and_rejects_as_the_plain_engine(library, plain):
-    reports = encode_library(library, [FakeSound(), FakeText(), "logmel"], workers=2, engine="ray").encoders
+    reports = encode_library(
+        library, [FakeSound(), FakeText(), "logmel"], EngineOptions(workers=2, engine="ray")
+    ).encoders
     for name in ("fake-sound", "fake-text", "logmel"):
         assert table(library, name) == table(plain, name)
     assert reasons(library) == reasons(plain)
@@ -75,11 +78,13 @@ def test_the_same_rows_and_rejects_as_the_plain_engine(library, plain):
 RUN = """
 import sys
 from seehear.library import encode
+from seehear.library.engines import EngineOptions
 from seehear.library.tables import LibraryTables
 from tests.library.fake_encoders import FakeSound
 
 encode.COMMIT_ROWS = 2
-encode.encode_library(LibraryTables.open(sys.argv[1]), [FakeSound(delay=0.2)], workers=2, batch_size=2, engine="ray")
+RAY = EngineOptions(workers=2, batch_size=2, engine="ray")
+encode.encode_library(LibraryTables.open(sys.argv[1]), [FakeSound(delay=0.2)], RAY)
 """
 
 
@@ -99,7 +104,7 @@ def test_a_stopped_run_is_saved_and_the_next_one_does_the_rest(library, plain):
     done = len(library.vectors("latents", "fake-sound"))
     assert 0 < done < SECONDS + 2
     assert f"SIGTERM while encoding with fake-sound: {counted(done, 'row')} saved" in said
-    report = encode_library(library, [FakeSound()], workers=2, engine="ray").encoders[0]
+    report = encode_library(library, [FakeSound()], EngineOptions(workers=2, engine="ray")).encoders[0]
     assert (report.kept, report.made, report.rejected) == (done, SECONDS + 2 - done, 3)
     assert table(library) == table(plain)
 
@@ -109,7 +114,7 @@ def test_what_the_machine_lacks_ends_the_run(tmp_path):
     sound(tmp_path / "media" / "unready.wav", seconds=2, rate=8000)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
     with pytest.raises(SeehearError, match="this needs the package 'decoder'"):
-        encode_library(LibraryTables.open(tmp_path / "lib"), [FakeSound()], workers=1, engine="ray")
+        encode_library(LibraryTables.open(tmp_path / "lib"), [FakeSound()], EngineOptions(workers=1, engine="ray"))
 
 
 def test_recordings_are_transcribed_as_the_plain_engine_does(tmp_path, originals):
@@ -123,6 +128,6 @@ def test_recordings_are_transcribed_as_the_plain_engine_does(tmp_path, originals
         shutil.copytree(originals / "lib", tmp_path / engine)
         one = LibraryTables.open(tmp_path / engine)
         reader = Transcriber(FakeRecogniser(), name="fake", weights="w1")
-        assert read_recordings(one, reader, workers=2, engine=engine).made == 4
+        assert read_recordings(one, reader, EngineOptions(workers=2, engine=engine)).made == 4
         states.append(state(one))
     assert states[0] == states[1]

@@ -1,17 +1,13 @@
-"""Names of media files in libraries of several roots: unambiguous, and those of older libraries made so."""
+"""Names of media files in libraries of several roots are unambiguous."""
 
 import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from seehear.library import inputs
-from seehear.library.encode import encode_library
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from seehear.serve.files import Folders
-from tests.library.fake_encoders import FakeSound
 from tests.library.makers import sound
 
 HERE = PrepareOptions(workers=0)
@@ -37,33 +33,9 @@ def put(tmp_path, sounds):
     return put
 
 
-@pytest.fixture
-def old_names(monkeypatch):
-    """A context in which `prepare` names files as it did before names were unambiguous."""
-
-    @contextmanager
-    def old_names(uri):
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                inputs, "_name", lambda prefix, name: f"{prefix}/{name}" if prefix and name[0] != "/" else name
-            )
-            yield
-        LibraryTables.open(uri).forget("names")
-
-    return old_names
-
-
 def durations(library):
     """Path -> duration of its clips, of the whole library."""
     return {str(library.path_of(clip.source)): clip.end for clip in library.clips()}
-
-
-def latents_of(library):
-    """(maker, content) of each row of the latents, by (id, item, modality)."""
-    return library.vectors("latents", "fake-sound").keys()
-
-
-# -- new libraries -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
@@ -121,74 +93,3 @@ def test_groups_and_splits_come_from_the_name_in_the_folder(put, tmp_path):
     put(1, "a/@film-1.wav"), put(2, "a/@film-2.wav")
     prepare(tmp_path / "a", tmp_path / "lib", replace(HERE, group=r"^([^-]+)-"))
     assert {clip.group for clip in LibraryTables.open(tmp_path / "lib").clips()} == {"@film"}
-
-
-# -- older libraries ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("order", ["ab", "ba"])
-def test_an_older_library_becomes_what_a_new_one_is(put, tmp_path, old_names, order):
-    """One of two files with one name was lost; the latents of other files stay."""
-    for n, path in enumerate(["a/@b/x.wav", "b/x.wav", "a/y.wav", "a/@c.wav"]):
-        put(n + 1, path)
-    (tmp_path / "a/@bad.wav").write_bytes(b"no sound")
-    folders, uri = [tmp_path / "a", tmp_path / "b"], tmp_path / "lib"
-    with old_names(uri):
-        for name in ("a", *order):
-            prepare(tmp_path / name, uri, HERE)
-    assert len(LibraryTables.open(uri).clips()) == 3
-    encode_library(LibraryTables.open(uri), [FakeSound()], workers=0)
-    report = prepare(tmp_path / "b", uri, HERE)
-    assert any("2 names that may stand for two files" in note and "@b/x.wav" in note for note in report.notes)
-    report = prepare(folders, uri, HERE)
-    assert report.unchanged == 2
-    assert not any("two files" in note for note in report.notes)
-    prepare(folders, tmp_path / "fresh", HERE)
-    library, fresh = LibraryTables.open(uri), LibraryTables.open(tmp_path / "fresh")
-    assert durations(library) == durations(fresh)
-    assert library.sources().keys() == fresh.sources().keys()
-    assert [reject.path for reject in library.rejects()] == ["./@bad.wav"]
-    assert encode_library(library, [FakeSound()], workers=0).encoders[0].kept == 1
-    encode_library(fresh, [FakeSound()], workers=0)
-    assert latents_of(library) == latents_of(fresh)
-
-
-def test_older_names_of_manifests(put, tmp_path, old_names):
-    """Rows, second files, rows of text alone and rejects of a manifest whose name begins with `@`."""
-    put(1, "a/@v.wav"), put(2, "a/@b/s.wav"), put(3, "a/w.wav")
-    (tmp_path / "a/@m.csv").write_text(
-        "id,video,audio,text\n,@v.wav,@b/s.wav,1\n,w.wav,,2\n,,,alone\n,gone.wav,,lost\n"
-    )
-    uri = tmp_path / "lib"
-    with old_names(uri):
-        prepare(tmp_path / "a/@m.csv", uri, HERE)
-    prepare(tmp_path / "a/@m.csv", tmp_path / "fresh", HERE)
-    prepare(tmp_path / "a/@m.csv", uri, HERE)
-    library, fresh = LibraryTables.open(uri), LibraryTables.open(tmp_path / "fresh")
-    assert library.clips() == fresh.clips()
-    assert library.sources() == fresh.sources()
-    assert library.rejects() == fresh.rejects()
-
-
-@pytest.mark.parametrize("step", [0, 1, 2])
-def test_a_kill_while_names_are_changed(put, tmp_path, old_names, monkeypatch, step):
-    """The next run goes on where the killed one stopped."""
-    paths = ["a/@b/x.wav", "b/z.wav", "a/@c.wav"]
-    for n, path in enumerate(paths):
-        put(n + 1, path)
-    folders, uri = [tmp_path / "a", tmp_path / "b"], tmp_path / "lib"
-    with old_names(uri):
-        prepare(tmp_path / "a", uri, HERE)
-        LibraryTables.open(uri).add_root(tmp_path / "b")
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LibraryTables, ("remove_clips", "remove_rejects", "remove_sources")[step], killed)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(folders, uri, HERE)
-    report = prepare(folders, uri, HERE)
-    assert (report.clips, report.gone) == (3, 0)
-    found = {str(library.path_of(clip.source)) for library in [LibraryTables.open(uri)] for clip in library.clips()}
-    assert found == {str(tmp_path / path) for path in paths}

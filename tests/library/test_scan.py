@@ -8,7 +8,7 @@ from seehear.library.scan import Folder, Listing
 
 
 def names(folder, **options):
-    return [found.name for found in Folder(folder, **({"language": ""} | options))]
+    return [found.source for found in Folder(folder, **({"language": ""} | options))]
 
 
 def touch(folder, *paths):
@@ -39,7 +39,7 @@ def test_what_looks_like_media_and_is_not_read_is_set_aside(tmp_path):
     (tmp_path / "clip.part").write_bytes(b"\0\0\0\x18ftypmp42 and so on")
     os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
     folder = Folder(tmp_path, language="")
-    assert [found.name for found in folder] == ["a.mp4"]
+    assert [found.source for found in folder] == ["a.mp4"]
     assert [(reject.path, reject.stage) for reject in folder.unreadable] == [
         ("IMG_1", "scan"),
         ("b.CR2", "scan"),
@@ -55,7 +55,7 @@ def test_links_are_followed_once(tmp_path):
     os.symlink(tmp_path / "out", tmp_path / "in" / "elsewhere")
     os.symlink(tmp_path / "nothing.mp4", tmp_path / "in" / "broken.mp4")
     folder = Folder(tmp_path / "in", language="")
-    assert [found.name for found in folder] == ["a.mp4", "elsewhere/b.mp4"]
+    assert [found.source for found in folder] == ["a.mp4", "elsewhere/b.mp4"]
     assert [reject.path for reject in folder.unreadable] == ["broken.mp4"]
 
 

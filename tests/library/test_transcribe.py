@@ -19,13 +19,15 @@ from seehear.encoders.whisper import RATE, Segment, SpokenWord, Whisper, find_we
 from seehear.errors import SeehearError
 from seehear.library import recordings
 from seehear.library import transcribe as module
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
-from seehear.library.recordings import read_recordings
+from seehear.library.recordings import Portion, read_recordings
 from seehear.library.tables import LibraryTables, Text
 from seehear.library.transcribe import Transcriber, lines_of, transcribe, without_inventions
-from seehear.library.transcripts import Portion, TimedLine, Word, main_language, read_transcripts
+from seehear.library.transcripts import TimedLine, Word, main_language, read_transcripts
 from seehear.progress import length
 from tests.faults.outcome import Command
+from tests.library.fake_encoders import IN_PROCESS
 from tests.library.fake_readers import FakeRecogniser
 from tests.library.makers import film, picture, sound
 
@@ -53,7 +55,7 @@ def library(tmp_path, originals):
 
 def read(library, recogniser=None, *, workers=0, weights="w1", portion=None, **options):
     reader = Transcriber(recogniser or FakeRecogniser(), name="fake", weights=weights, **options)
-    return read_recordings(library, reader, workers=workers, portion=portion)
+    return read_recordings(library, reader, EngineOptions(workers=workers), portion=portion)
 
 
 def state(library):
@@ -242,7 +244,7 @@ def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 def read_slowly(uri):
     recordings.COMMIT_SECONDS = 0.0
     reader = Transcriber(FakeRecogniser(delay=0.6), name="fake", weights="w1")
-    recordings.read_recordings(LibraryTables.open(uri), reader, workers=1)
+    recordings.read_recordings(LibraryTables.open(uri), reader, EngineOptions(workers=1))
     return 0
 
 
@@ -451,7 +453,7 @@ def test_music_noise_and_silence_give_no_words(tmp_path):
         soundfile.write(tmp_path / "media" / f"{name}.wav", samples.astype(np.float32), RATE)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
     library = LibraryTables.open(tmp_path / "lib")
-    report = transcribe(library, model="tiny.en", workers=0)
+    report = transcribe(library, model="tiny.en", options=IN_PROCESS)
     assert (report.made, report.lines, report.clips_with) == (3, 0, 0)
 
 
@@ -492,7 +494,7 @@ def test_two_languages_are_told_apart_and_translated(tmp_path):
         subprocess.run(command, check=True)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))
     library = LibraryTables.open(tmp_path / "lib")
-    transcribe(library, model="base", translate=True, workers=0)
+    transcribe(library, model="base", translate=True, options=IN_PROCESS)
     found = {(t.source, t.task): t for t in read_transcripts(library)}
     words = {key: " ".join(line.text for line in transcript.lines).lower() for key, transcript in found.items()}
     assert {key[0]: t.language for key, t in found.items() if key[1] == "speech"} == {"en.wav": "en", "es.wav": "es"}

@@ -10,6 +10,7 @@ from seehear.folders.indexes import index_frozen
 from seehear.inputs.latents import load_latents
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.runs import closed_forms
@@ -58,7 +59,7 @@ def build(folder: Path) -> Path:
     write_manifest(media, rows)
     prepare(media / "manifest.csv", folder / "lib", PrepareOptions(workers=0))
     library = LibraryTables.open(folder / "lib")
-    encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
+    encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], EngineOptions(workers=0), device="cpu")
     data = load_latents(library)
     for name, dim in (("early", 64), ("late", 256)):
         base = hub_run()
