@@ -25,9 +25,9 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
 from seehear.serve.learning import LearnView
-from seehear.serve.params import KEPT, MEDIA, NameParam, Responses, SecondParam, ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.state import State
+from seehear.serve.schema import KEPT, MEDIA, Name, Responses, Second
+from seehear.serve.state import ServerState, State
 
 PAGE = Path(__file__).parent / "page"
 _STATIC = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -67,7 +67,7 @@ def create_app(
         telemetry={"auto_configure": False},
         responses={code: {"model": schema.ProblemAnswer} for code in _REFUSED},
     )
-    app.state.seehear = state  # routes get it through `params.ServerState`
+    app.state.seehear = state  # routes get it through `ServerState`
     app.add_middleware(Guard, token=config.token)
     for kind in (Problem, SeehearError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _refusal)
@@ -103,7 +103,7 @@ def search(state: ServerState, query: schema.Query) -> schema.SearchAnswer:
 
 
 @router.post("/api/uploads", tags=["search"], openapi_extra={"requestBody": _BODY}, status_code=201)
-async def upload(state: ServerState, request: Request, run: NameParam = "") -> schema.UploadView:
+async def upload(state: ServerState, request: Request, run: Name = "") -> schema.UploadView:
     """A sound, picture or video to search with: the request's body is the file, which is encoded and deleted before
     this answers. The id stands for its vectors, in searches of the same run, or of all indexes together if none is
     named."""
@@ -120,7 +120,7 @@ async def upload(state: ServerState, request: Request, run: NameParam = "") -> s
 
 
 @router.get("/api/clip", tags=["library"])
-def clip(state: ServerState, id: NameParam) -> schema.ClipView:
+def clip(state: ServerState, id: Name) -> schema.ClipView:
     """One clip with its texts and labels."""
     return state.views([state.clip(id).id])[0]
 
@@ -132,7 +132,7 @@ def clips(state: ServerState, wanted: schema.ClipList) -> schema.ClipsAnswer:
 
 
 @router.get("/api/map", tags=["library"])
-def drawn(state: ServerState, run: NameParam = "", method: Literal["pca", "tsne"] = "pca") -> schema.MapView:
+def drawn(state: ServerState, run: Name = "", method: Literal["pca", "tsne"] = "pca") -> schema.MapView:
     """Every clip in two dimensions, computed once for each run and method."""
     return state.map(run, method)
 
@@ -140,7 +140,7 @@ def drawn(state: ServerState, run: NameParam = "", method: Literal["pca", "tsne"
 # FastAPI, unlike Starlette, adds no HEAD to a GET route.
 @router.head("/api/media", include_in_schema=False)
 @router.get("/api/media", tags=["media"], responses=MEDIA, response_class=FileResponse)
-def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "video") -> FileResponse:
+def media(state: ServerState, clip: Name, of: Literal["video", "audio"] = "video") -> FileResponse:
     """The file of a clip, whole or by ranges of bytes. `start` and `end` of the clip are seconds in it."""
     path = state.file(state.clip(clip), of)
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
@@ -149,20 +149,20 @@ def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "
 
 
 @router.get("/api/poster", tags=["media"], responses=_JPEG, response_class=FileResponse)
-def poster(state: ServerState, clip: NameParam, at: SecondParam = None) -> FileResponse:
+def poster(state: ServerState, clip: Name, at: Second | None = None) -> FileResponse:
     """A frame of a clip as a small JPEG: the middle one, or the one at a second."""
     return FileResponse(state.poster(state.clip(clip), at), media_type="image/jpeg", headers=KEPT)
 
 
 @router.get("/api/peaks", tags=["media"])
-def peaks(state: ServerState, clip: NameParam) -> schema.Peaks:
+def peaks(state: ServerState, clip: Name) -> schema.Peaks:
     """The waveform of a clip, for drawing."""
     return state.peaks(state.clip(clip))
 
 
 @router.head("/api/preview", include_in_schema=False)
 @router.get("/api/preview", tags=["media"], responses=MEDIA, response_class=FileResponse)
-def preview(state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None) -> FileResponse:
+def preview(state: ServerState, clip: Name, start: Second | None = None, end: Second | None = None) -> FileResponse:
     """A clip, or from `start` to `end` of its file, as MP4 that begins at 0: for files that browsers do not play,
     and sound in a file of its own."""
     return FileResponse(state.preview(state.clip(clip), start, end), media_type="video/mp4", headers=KEPT)

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
-from fastapi import Query as Param
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
@@ -24,11 +23,11 @@ from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
 from seehear.serve import views
 from seehear.serve.decoders import loudness
-from seehear.serve.files import Folders, played_by_browsers, write
+from seehear.serve.files import Folders, played_by_browsers
 from seehear.serve.maps import SOUNDS
-from seehear.serve.params import KEPT, MEDIA, FileParam, ServerState
 from seehear.serve.problems import CONVERT, Problem
-from seehear.serve.schema import ProblemAnswer, TextView
+from seehear.serve.schema import KEPT, MEDIA, NonEmpty, ProblemAnswer, Second, TextView
+from seehear.serve.state import ServerState
 
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
@@ -86,20 +85,17 @@ class Heard(BaseModel):
     sounds: list[NamedSound] = Field(description="by start; none if no index compares words with sounds")
 
 
-_Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
-
-
 router = APIRouter()
 
 
 @router.get("/api/film", tags=["library"])
-def film(state: ServerState, file: FileParam) -> FilmDetail:
+def film(state: ServerState, file: NonEmpty) -> FilmDetail:
     """A file of the library with its scenes and all its texts."""
     return film_detail(state.runs.library, state.runs.folders, file)
 
 
 @router.get("/api/part", tags=["media"], responses=MEDIA, response_class=FileResponse)
-def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileResponse:
+def part(state: ServerState, file: NonEmpty, start: Second = 0.0) -> FileResponse:
     """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
     in a file of its own."""
     clips = _clips(state.runs.library, file)
@@ -112,23 +108,18 @@ def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileRespon
 
 
 @router.get("/api/loudness", tags=["media"])
-def loud(state: ServerState, file: FileParam) -> Loudness:
+def loud(state: ServerState, file: NonEmpty) -> Loudness:
     """Loudness of a file from its start to its end: measured once, which takes some seconds for a long film."""
     clips = _clips(state.runs.library, file)
     clip = next((clip for clip in clips if clip.has_audio), None)
     if clip is None:
         raise Problem(404, "no_media", f"there is no sound in {file}")
-    path, seconds = state.file(clip, "audio"), _seconds(state.runs.library, clips)
-
-    def make(out: Path) -> None:
-        write(out, json.dumps(state.quick(loudness, str(path), seconds)).encode())
-
-    levels = state.made(path, "loudness", seconds, make).read_text(encoding="utf-8")
-    return Loudness(seconds=seconds, levels=json.loads(levels))
+    seconds = _seconds(state.runs.library, clips)
+    return Loudness(seconds=seconds, levels=state.measured(state.file(clip, "audio"), loudness, seconds))
 
 
 @router.get("/api/heard", tags=["media"])
-def heard(state: ServerState, file: FileParam) -> Heard:
+def heard(state: ServerState, file: NonEmpty) -> Heard:
     """Named sounds of a file that an index is confident of."""
     clips = _clips(state.runs.library, file)
     try:
