@@ -375,7 +375,7 @@ def test_the_map_of_another_method_and_after_a_reload(browser, address):
 @pytest.mark.parametrize(
     ("path", "there", "name"),
     [
-        ("/?q=a+bird&kinds=seen", "#results:not([aria-busy]) .card", "phone"),
+        ("/?q=a+bird", "#results:not([aria-busy]) .card", "phone"),
         pytest.param("/?q=a+bird&with=early", "#results:not([aria-busy]) .card", "two-runs", marks=pytest.mark.slow),
         pytest.param("/map", "#legend button", "map", marks=pytest.mark.slow),
     ],
@@ -385,6 +385,8 @@ def test_on_a_phone(path, there, name, browser, address):
         go(page, path)
         page.wait_for_selector(there)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing hangs over"
+        if name == "phone":
+            assert page.locator(".cards.sounds .path").first.is_visible(), "only small photos go without their folder"
         shoot(page, f"on-a-{name}")
         accessible(page)
 
