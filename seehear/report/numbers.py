@@ -19,8 +19,7 @@ from seehear.evaluation.report import EvaluationReport, cell, compare_reports
 from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult
 from seehear.evaluation.verdict import rivals
 from seehear.progress import counted
-from seehear.report.figures import Mark, PlotLine, histogram, intervals, legend
-from seehear.report.page import percent, render
+from seehear.report.page import Mark, PlotLine, histogram, intervals, legend, percent, render
 from seehear.types import Modality
 
 _ARROW = " \N{RIGHTWARDS ARROW} "

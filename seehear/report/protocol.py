@@ -17,10 +17,9 @@ from seehear.datasets.protocols import TAGS, PublishedNumber
 from seehear.evaluation.report import EvaluationReport
 from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
-from seehear.report.figures import Mark, PlotLine, intervals, legend
 from seehear.report.health import health_section
 from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
-from seehear.report.page import Section, page, part, percent, render
+from seehear.report.page import Mark, PlotLine, Section, intervals, legend, page, part, percent, render
 from seehear.report.run import (
     FILES,
     HTML_NAME,

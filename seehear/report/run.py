@@ -31,11 +31,10 @@ from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.progress import clock, counted
 from seehear.report.examples import Example, example_card, examples
-from seehear.report.figures import curve
 from seehear.report.health import health_section
 from seehear.report.media import Excerpts, read_excerpts
 from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
-from seehear.report.page import Section, page, part, render
+from seehear.report.page import Section, curve, page, part, render
 from seehear.runs.bench import space_names
 from seehear.runs.evaluate import data_revision, same_encoders, trained_on
 from seehear.space import SharedSpace, model_folder, read_config

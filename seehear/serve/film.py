@@ -174,14 +174,14 @@ def _clips(library: LibraryTables, file: str) -> list[Clip]:
     clips = library.clips(f"source = {quote(source)}")
     if clips:
         return sorted(clips, key=lambda clip: (clip.start, clip.end))
-    if rejects := library.table("rejects").search().where(f"path = {quote(file)}").limit(1).to_list():
+    if rejects := library.rows("rejects", f"path = {quote(file)}").to_pylist():
         raise Problem(422, "broken", f"{file} cannot be read: {rejects[0]['reason']}", CONVERT)
     raise Problem(404, "no_film", f"the library has no file {file!r}", "search again: the library has changed")
 
 
 def _entry(library: LibraryTables, file: str) -> dict[str, Any] | None:
     """The row of a media file in `sources`."""
-    rows = library.table("sources").search().where(f"source = {quote(file)}").limit(1).to_list()
+    rows = library.rows("sources", f"source = {quote(file)}").to_pylist()
     return rows[0] if rows else None
 
 
@@ -196,8 +196,8 @@ def _scenes(library: LibraryTables, clips: Sequence[Clip]) -> list[Any]:
     for name in indexes(library):
         # Read from the tables: opening an index may take seconds.
         for ids in in_batches([clip.id for clip in clips], 1000):
-            rows = library.table(table_name("vectors", name)).search().where(one_of("id", ids)).select(["id"])
-            searchable.update(rows.limit(None).to_arrow()["id"].to_pylist())
+            rows = library.rows(table_name("vectors", name), one_of("id", ids), ["id"])
+            searchable.update(rows["id"].to_pylist())
     return [vars(c) | {"searchable": c.id in searchable} for c in clips]
 
 

@@ -146,7 +146,7 @@ def library_words(library: LibraryTables) -> Words:
     """Words and phrases of a library's texts, and its labels."""
     tallies: dict[str, _Tally] = {}
     labels: Counter[str] = Counter()
-    rows = library.table("clips").search().select(["texts", "labels"]).limit(None).to_arrow()
+    rows = library.rows("clips", None, ["texts", "labels"])
     # Batches: as Python objects, all texts of a large library would take gigabytes.
     for batch in rows.to_batches(max_chunksize=8192):
         for texts, own in zip(batch["texts"].to_pylist(), batch["labels"].to_pylist(), strict=True):

@@ -108,7 +108,7 @@ def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
 def facets(library: LibraryTables) -> Mapping[str, Any]:
     """Labels, splits and folders to filter by."""
     # Three columns and no clip objects: texts are most of a large library.
-    rows = library.table("clips").search().select(["labels", "split", "source"]).limit(None).to_arrow()
+    rows = library.rows("clips", None, ["labels", "split", "source"])
     labels = Counter(rows["labels"].combine_chunks().flatten().to_pylist())
     folders = Counter("/".join(source.split("/")[:-1]) for source in rows["source"].to_pylist())
     return {

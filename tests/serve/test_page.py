@@ -429,8 +429,8 @@ def test_a_library_that_cannot_be_searched_says_what_to_do_and_the_page_goes_on_
 
 def test_a_line_says_how_far_the_folder_is_indexed(browser, tmp_path):
     from seehear.folders.standing import Standing
+    from seehear.serve.app import serving
     from seehear.serve.config import ServeConfig
-    from seehear.serve.server import serving
 
     LibraryTables.create(tmp_path / "lib")
     standing = Standing(step="finding scenes", left=90.0, found=7)
