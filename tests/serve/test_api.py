@@ -371,8 +371,8 @@ def test_twenty_clients_at_once(client):
         word = {"text": words[n % len(words)]}
         found = together(client, word, k=10) | {"milliseconds": 0.0}
         by_film = together(client, word, by="film", k=4)["films"]
-        films = client.get("/api/films", params={"by": "folder", "offset": 5 * n % 100, "limit": 5}).json()["films"]
-        source = films[n % 5]["name"]
+        films = client.get("/api/films", params={"by": "folder", "offset": 25 * n, "limit": 5}).json()["films"]
+        source = films[n]["name"]
         film = client.get("/api/film", params={"file": source}).json()
         poster = client.get("/api/poster", params={"clip": world.TALK})
         assert (film["name"], poster.status_code) == (Path(source).name, 200)
@@ -382,10 +382,10 @@ def test_twenty_clients_at_once(client):
         sent = client.post("/api/uploads", params={"run": "late"}, content=sound).json()
         return search(client, {"upload": sent["id"]}, k=1, modalities=["audio"])["hits"][0]["score"]
 
-    alone = [own(n) for n in range(20)]
+    alone = [own(n) for n in range(4)]
     with ThreadPoolExecutor(20) as pool:
         scores = [pool.submit(upload) for _ in range(3)]
-        assert list(pool.map(own, range(20))) == alone
+        assert list(pool.map(own, [n % 4 for n in range(20)])) == 5 * alone
     assert len({round(score.result(), 5) for score in scores}) == 1
 
 
