@@ -18,7 +18,14 @@ from seehear.evaluation.report import EvaluationReport
 from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
 from seehear.report.health import health_section
-from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
+from seehear.report.numbers import (
+    NumbersRow,
+    confusion_section,
+    direction,
+    other_sections,
+    retrieval_section,
+    shape_section,
+)
 from seehear.report.page import Mark, PlotLine, Section, intervals, legend, page, part, percent, render
 from seehear.report.run import (
     FILES,
@@ -27,7 +34,6 @@ from seehear.report.run import (
     ReportOptions,
     example_section,
     lead,
-    linked,
     open_evaluated,
     reproduce_section,
 )
@@ -81,7 +87,7 @@ def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> s
         "queries": wanted.queries,
         "against": wanted.gallery,
         "seen and heard": _FUSIONS[report.about["fusion"]] if wanted.kind != "classification" else None,
-        "files": linked(FILES),
+        "files": part("parts.html", "links", FILES),
     }
     warnings = [str(found.checked)] * bool(found.checked.deviations) + warnings
     title = f"{run.name}: {own[0].partition('/')[0]} on {wanted.title}"
@@ -117,7 +123,7 @@ def _charts(report: EvaluationReport, published: Sequence[PublishedNumber]) -> I
         own = [r for r in report.results if metric in r.metrics and asks_alike(asked, r)]
         if metric in _DRAWN and own:
             theirs = sorted((row for row in published if name in row.values), key=lambda row: -row.values[name])
-            lines = [_measured(r, metric) for r in own]
+            lines = [NumbersRow(r).line(metric, r.model, direction(r.task), strong=True) for r in own]
             for row in theirs:
                 # Papers print per cent.
                 value = row.values[name] / 100
@@ -142,15 +148,6 @@ def asks_alike(asked: str, result: TaskResult) -> bool:
     if len(sides) == 1:
         return set(sides[0].split("+")) == set(own[0].split(" ")[0].split("+"))
     return len(own) == 2 and all(set(a.split("+")) <= set(b.split("+")) for a, b in zip(sides, own, strict=True))
-
-
-def _measured(result: TaskResult, metric: str) -> PlotLine:
-    value, bounds = result.metrics[metric], result.intervals.get(metric, (np.nan, np.nan))
-    marks = [Mark("run", value, *bounds, says=f"measured here {percent(value, bounds)}")]
-    if metric in result.chance:
-        chance = result.chance[metric]
-        marks.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
-    return PlotLine(result.model, marks, percent(value, bounds), direction(result.task), strong=True)
 
 
 def _measures(published: Sequence[PublishedNumber]) -> list[str]:

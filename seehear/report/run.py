@@ -102,7 +102,7 @@ def run_page(
         data = health_section(opened.library, split=report.split)
     verdict, folder = report.about.get("verdict", ""), folder or run
     # Relative: a page below the run's folder links back to the run's settings, wherever the run is moved to.
-    files = linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"})
+    files = FILES | {os.path.relpath(run / "config.json", folder): "all settings"}
     sections = [
         Section("examples", "Examples", shown),
         Section("retrieval", "What training added", retrieval_section(report, own, training=verdict)),
@@ -116,7 +116,7 @@ def run_page(
     method = own[0].partition("/")[0]
     return page(
         f"{run.name}{'' if run.name == method else f' ({method})'} on the {report.split} clips",
-        lead(run, folder, report, warnings, {"files": files}),
+        lead(run, folder, report, warnings, {"files": part("parts.html", "links", files)}),
         sections,
     )
 
@@ -198,11 +198,6 @@ def lead(
         "evaluated": evaluated,
     } | known
     return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=notes, known=sources)
-
-
-def linked(described: Mapping[str, str]) -> Markup:
-    """Links to files beside the page, with their contents."""
-    return part("parts.html", "links", described)
 
 
 def example_section(
