@@ -211,8 +211,7 @@ def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
             start, end = text.start, text.end
             if start is None and len(clips) > 1 and shared[text.kind, text.text] == 1:
                 start, end = clip.start, clip.end
-            line = {"text": text.text, "kind": views.text_kind(text), "start": start, "end": end}
-            line |= {"machine": bool(text.by), "confidence": text.confidence, "clip": clip.id}
+            line = views.text_fields(text) | {"start": start, "end": end, "clip": clip.id}
             lines.setdefault((text.kind, text.text, start, end), line)
     return sorted(lines.values(), key=lambda t: (-1.0 if t["start"] is None else t["start"], t["end"] or 0.0))
 

@@ -44,9 +44,14 @@ def clip_view(clip: Clip, folders: Folders) -> schema.ClipView:
             "separate_sound": bool(clip.has_audio and clip.audio_source and clip.audio_source != clip.source),
             "played": all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
             "missing": not all(folders.has(clip, m) for m in files),
-            "texts": [vars(text) | {"kind": text_kind(text), "machine": bool(text.by)} for text in clip.texts],
+            "texts": list(map(text_fields, clip.texts)),
         }
     )
+
+
+def text_fields(text: Text) -> dict[str, Any]:
+    """Fields of a `TextView`, among others."""
+    return vars(text) | {"kind": text_kind(text), "machine": bool(text.by)}
 
 
 def text_kind(text: Text) -> schema.TextKind:

@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from starlette.testclient import TestClient
 
 from tests.serve import world
 
@@ -25,12 +24,8 @@ EXAMPLES = settings(
 @pytest.fixture(scope="module")
 def client(built, tmp_path_factory):
     """Over a library of its own: made-up requests write."""
-    from seehear.serve.app import create_app
-    from seehear.serve.config import ServeConfig
-
     lib = shutil.copytree(built / "lib", tmp_path_factory.mktemp("described") / "lib")
-    config = ServeConfig(upload_mb=2.0, cache=tmp_path_factory.mktemp("cache"), device="cpu")
-    with TestClient(create_app(str(lib), config), base_url="http://127.0.0.1:8710") as client:
+    with world.client_of(lib, tmp_path_factory.mktemp("cache"), upload_mb=2.0) as client:
         yield client
 
 
