@@ -80,20 +80,6 @@ def test_views_have_addresses_and_a_way_back(browser, address):
         page.wait_for_selector("#legend button")
 
 
-def test_an_address_does_not_hold_a_file_and_says_so(browser, address, built):
-    with opened(browser, address) as page:
-        go(page)
-        drop(page, built / "media" / "sounds" / "dog-0.opus")
-        shown = [card.get_attribute("data-id") for card in searched(page).all()]
-        page.click("#to-map")
-        page.wait_for_selector("#legend button")
-        page.go_back()
-        assert [card.get_attribute("data-id") for card in searched(page).all()] == shown
-        page.reload()
-        page.wait_for_selector("#results .problem")
-        assert "dog-0.opus is no longer known to this page" in page.inner_text("#results .problem")
-
-
 def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, built):
     with opened(browser, address) as page:
         go(page, "/?run=late")
@@ -101,6 +87,11 @@ def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, buil
         drop(page, sound)
         assert searched(page).first.get_attribute("data-id") == f"sounds/{sound.name}"
         assert page.locator("#parts li").count() == 1
+        shown = [card.get_attribute("data-id") for card in searched(page).all()]
+        page.click("#to-map")
+        page.wait_for_selector("#legend button")
+        page.go_back()
+        assert [card.get_attribute("data-id") for card in searched(page).all()] == shown
         page.fill("#q", "a picture of an animal")
         page.click(".go")
         page.wait_for_selector("#parts li[data-text]")
@@ -112,6 +103,10 @@ def test_a_dropped_file_finds_itself_alone_and_with_words(browser, address, buil
         page.locator("#parts li:not([data-text]) input").dispatch_event("change")
         until(page, "document.querySelectorAll('#results[aria-busy]').length === 0")
         assert f"sounds/{sound.name}" not in [c.get_attribute("data-id") for c in searched(page).all()]
+        page.reload()
+        page.wait_for_selector("#results .problem")
+        said = page.inner_text("#results .problem")
+        assert "dog-0.opus is no longer known to this page" in said, "an address does not hold a file"
         page.click("#parts .remove")
         page.wait_for_selector("#parts li", state="detached")
 
