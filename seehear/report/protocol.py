@@ -17,25 +17,17 @@ from seehear.datasets.protocols import TAGS, PublishedNumber
 from seehear.evaluation.report import EvaluationReport
 from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
-from seehear.report.health import health_section
-from seehear.report.numbers import (
-    NumbersRow,
-    confusion_section,
-    direction,
-    other_sections,
-    retrieval_section,
-    shape_section,
-)
+from seehear.report.numbers import NumbersRow, direction, other_sections, retrieval_section
 from seehear.report.page import Mark, PlotLine, Section, intervals, legend, page, part, percent, render
 from seehear.report.run import (
     FILES,
     HTML_NAME,
     NONE,
     ReportOptions,
+    closing_sections,
     example_section,
     lead,
     open_evaluated,
-    reproduce_section,
 )
 from seehear.train.files import write_text
 
@@ -61,26 +53,19 @@ def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> s
     # The clips of a localisation protocol are too many for memory.
     if wanted.kind != "localisation":
         opened, own, warnings = open_evaluated(run, report)
-    # Sections whose data cannot be read stay empty, and a warning says so.
-    examples = space = data = NONE
-    if opened is not None:
-        if wanted.kind == "retrieval":
-            fusion: Fusion = report.about["fusion"]
-            spaces = {opened.space.method.name: protocol_vectors(opened.space, opened.data, fusion)}
-            scored = "cosine" if fusion == "unit" else "score"
-            examples = example_section(opened, spaces, report, options, scored=scored)
-        space = shape_section(report, opened.vectors)
-        data = health_section(opened.library, split=report.split)
+    examples = NONE
+    if opened is not None and wanted.kind == "retrieval":
+        fusion: Fusion = report.about["fusion"]
+        spaces = {opened.space.method.name: protocol_vectors(opened.space, opened.data, fusion)}
+        scored = "cosine" if fusion == "unit" else "score"
+        examples = example_section(opened, spaces, report, options, scored=scored)
     sections = [
         Section("published", "Published results", published_section(found)),
         Section("retrieval", "Retrieval", retrieval_section(report, own)),
         Section("examples", "Examples", examples),
         Section("others", "Classes, labels, steps", other_sections(report, own), folded=True),
         Section("videos", "Steps by video", _videos(report)),
-        Section("confusion", "Confusions", confusion_section(report, own), folded=True),
-        Section("space", "The space", space, folded=True),
-        Section("data", "The data", data, folded=True),
-        Section("reproduce", "How to reproduce", reproduce_section(run, report), folded=True),
+        *closing_sections(run, report, own, opened),
     ]
     known = {
         "split": f"{report.split}, {counted(found.checked.clips, 'clip')}",

@@ -93,13 +93,11 @@ def run_page(
 ) -> str:
     """The page of a report whose numbers are in `folder`, by default the run's."""
     opened, own, warnings = open_evaluated(run, report, library)
-    shown = space = training = data = NONE
+    shown = training = NONE
     if opened is not None:
         warnings += opened.warnings
         shown = example_section(opened, opened.vectors, report, options)
-        space = shape_section(report, opened.vectors)
         training = _training_section(run, opened.space.method, opened.data)
-        data = health_section(opened.library, split=report.split)
     verdict, folder = report.about.get("verdict", ""), folder or run
     # Relative: a page below the run's folder links back to the run's settings, wherever the run is moved to.
     files = FILES | {os.path.relpath(run / "config.json", folder): "all settings"}
@@ -107,11 +105,7 @@ def run_page(
         Section("examples", "Examples", shown),
         Section("retrieval", "What training added", retrieval_section(report, own, training=verdict)),
         Section("others", "Classes, labels, correspondence", other_sections(report, own), folded=True),
-        Section("confusion", "Confusions", confusion_section(report, own), folded=True),
-        Section("space", "The space", space, folded=True),
-        Section("training", "Training", training, folded=True),
-        Section("data", "The data", data, folded=True),
-        Section("reproduce", "How to reproduce", reproduce_section(run, report), folded=True),
+        *closing_sections(run, report, own, opened, training),
     ]
     method = own[0].partition("/")[0]
     return page(
@@ -200,6 +194,21 @@ def lead(
     return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=notes, known=sources)
 
 
+def closing_sections(
+    run: Path, report: EvaluationReport, own: Sequence[str], opened: _Opened | None, training: Markup = NONE
+) -> list[Section]:
+    """Folded sections at the end of a page of numbers. Those whose data cannot be read are empty: a warning says so."""
+    space = shape_section(report, opened.vectors) if opened else NONE
+    data = health_section(opened.library, split=report.split) if opened else NONE
+    return [
+        Section("confusion", "Confusions", confusion_section(report, own), folded=True),
+        Section("space", "The space", space, folded=True),
+        Section("training", "Training", training, folded=True),
+        Section("data", "The data", data, folded=True),
+        Section("reproduce", "How to reproduce", _reproduce_section(run, report), folded=True),
+    ]
+
+
 def example_section(
     opened: _Opened,
     spaces: Mapping[str, Mapping[str, Embedded]],
@@ -236,7 +245,7 @@ def example_section(
     )
 
 
-def reproduce_section(run: Path, report: EvaluationReport) -> Markup:
+def _reproduce_section(run: Path, report: EvaluationReport) -> Markup:
     about = report.about
     config = run / "config.json"
     settings = read_json(config, "copy it again from where the run was trained") if config.is_file() else {}
