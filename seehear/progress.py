@@ -6,6 +6,7 @@ batches, so that it is saved and can go on.
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import sys
@@ -74,12 +75,16 @@ class Progress:
             self._said = now
             say(f"{self.what}: {self.status()}")
 
+    @property
+    def seconds_left(self) -> float:
+        """Remaining seconds by the pace so far; infinite before the first step."""
+        return (time.monotonic() - self.started) * (self.total - self.done) / self.done if self.done else math.inf
+
     def status(self) -> str:
         # Above 0: a clock may give the same time twice.
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = self.done / seconds
+        rate = self.done / max(time.monotonic() - self.started, 1e-9)
         going = 0 < self.done < self.total and not self.ended
-        left = f", {clock((self.total - self.done) / rate)} left" if going else ""
+        left = f", {clock(self.seconds_left)} left" if going else ""
         digits = 0 if rate >= 10 else 1
         pace = f"{rate:,.{digits}f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
         return f"{self.done:,} of {self.total:,} {self.unit}, {pace}{left}"

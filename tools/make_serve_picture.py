@@ -17,9 +17,8 @@ from pathlib import Path
 import uvicorn
 from playwright.sync_api import sync_playwright
 
-from seehear.serve.app import create_app
+from seehear.serve.app import create_app, listen
 from seehear.serve.config import ServeConfig
-from seehear.serve.server import listen
 
 OUT = Path(__file__).parent.parent / "docs" / "figures" / "serve.jpg"
 ASKED = "/?q=eggs"

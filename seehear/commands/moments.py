@@ -74,7 +74,7 @@ class Open:
 
     def _work(self, uri: str) -> None:
         from seehear.folders.work import Work
-        from seehear.serve.server import serving
+        from seehear.serve.app import serving
 
         # Before the server starts: it opens an existing library.
         with writing(uri):

@@ -266,7 +266,7 @@ class Serve:
         try:
             # First: a wrong name is reported before the models' packages are imported.
             LibraryTables.open(self.library)
-            from seehear.serve.server import serve
+            from seehear.serve.app import serve
 
             serve(self.library, self.config, ready=self._ready)
         except KeyboardInterrupt:

@@ -18,8 +18,7 @@ from seehear.evaluation.embedded import Embedded
 from seehear.evaluation.report import EvaluationReport, cell, compare_reports
 from seehear.evaluation.results import MAIN, NOT_PERCENT, SHOWN, TaskResult, rivals
 from seehear.progress import counted
-from seehear.report.figures import Mark, PlotLine, histogram, intervals, legend
-from seehear.report.page import percent, render
+from seehear.report.page import Mark, PlotLine, histogram, intervals, legend, percent, render
 from seehear.types import Modality
 
 _ARROW = " \N{RIGHTWARDS ARROW} "
@@ -31,15 +30,16 @@ _WORST = 15
 
 
 @dataclass(frozen=True)
-class _NumbersRow:
+class NumbersRow:
     """One task: results of the run and of the best baseline of each kind."""
 
     run: TaskResult
-    closed: TaskResult | None
+    closed: TaskResult | None = None
     """The closed form that is best on this very split, a choice in its favour."""
-    frozen: TaskResult | None
+    frozen: TaskResult | None = None
 
-    def marks(self, metric: str) -> list[Mark]:
+    def line(self, metric: str, name: str, note: str, *, strong: bool = False) -> PlotLine:
+        """The results and chance as marks, with the run's number."""
         sides = {"run": self.run, "closed": self.closed, "frozen": self.frozen}
         marks = []
         for kind, result in sides.items():
@@ -49,10 +49,11 @@ class _NumbersRow:
         if metric in self.run.chance:
             chance = self.run.chance[metric]
             marks.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
-        return marks
+        number = percent(self.run.metrics[metric], self.run.intervals.get(metric))
+        return PlotLine(name, marks, number, note, strong)
 
 
-def _rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str], metric: str) -> list[_NumbersRow]:
+def _rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str], metric: str) -> list[NumbersRow]:
     """A row for each task of these kinds with a result of the run. `own`: names of its spaces, in order of preference.
     Pairs of modalities come before fused and mixed tasks, tasks with many recordings before those with few."""
     rows = []
@@ -61,7 +62,7 @@ def _rows_of(report: EvaluationReport, own: Sequence[str], kinds: Sequence[str],
         run = next((results[name] for name in own if name in results), None)
         if run is None or metric not in run.metrics:
             continue
-        rows.append(_NumbersRow(run, *rivals(list(results.values()), task, own, metric)))
+        rows.append(NumbersRow(run, *rivals(list(results.values()), task, own, metric)))
     # Results of few recordings are the least certain.
     return sorted(rows, key=lambda row: (bool(set("+|") & set(row.run.task)), -row.run.counts.get("groups", 0)))
 
@@ -106,14 +107,13 @@ def other_sections(report: EvaluationReport, own: Sequence[str]) -> Markup:
     return render("others.html", kinds=kinds) if kinds else Markup()
 
 
-def _chart(rows: Sequence[_NumbersRow], metric: str, label: str = "") -> Markup:
+def _chart(rows: Sequence[NumbersRow], metric: str, label: str = "") -> Markup:
     lines = []
     for row in rows:
-        value = percent(row.run.metrics[metric], row.run.intervals.get(metric))
         # Of few recordings the interval is too narrow, so the number of queries stands beside it.
         few = row.run.counts.get("groups", FEW_GROUPS) < FEW_GROUPS
         note = counted(row.run.counts["queries"], "query") if few else ""
-        lines.append(PlotLine(direction(row.run.task), row.marks(metric), value, note))
+        lines.append(row.line(metric, direction(row.run.task), note))
     return intervals(lines, label=label or f"{metric} by direction: run, closed forms, encoders, chance")
 
 
@@ -137,7 +137,7 @@ def direction(task: str) -> str:
     return arrows(task).replace("|", " or ").replace("+", " + ").replace("~", " ~ ")
 
 
-def _key(rows: Sequence[_NumbersRow]) -> Markup:
+def _key(rows: Sequence[NumbersRow]) -> Markup:
     names = {"run": "this run, with its 95 % interval"}
     if any(row.closed for row in rows):
         names["closed"] = "the closed form that is best on this split"
@@ -160,7 +160,7 @@ def _verdict(known: Sequence[Comparison]) -> str:
     )
 
 
-def _table(rows: Sequence[_NumbersRow], compared: dict[str, Comparison | None]) -> dict[str, Any]:
+def _table(rows: Sequence[NumbersRow], compared: dict[str, Comparison | None]) -> dict[str, Any]:
     """Table of the run and its baselines, without columns for missing baselines."""
     caption = f"{_DECIDED} in per cent with 95 % intervals over source recordings."
     columns: dict[str, list[str]] = {

@@ -17,20 +17,17 @@ from seehear.datasets.protocols import TAGS, PublishedNumber
 from seehear.evaluation.report import EvaluationReport
 from seehear.evaluation.results import NOT_PERCENT, TaskResult
 from seehear.progress import counted
-from seehear.report.figures import Mark, PlotLine, intervals, legend
-from seehear.report.health import health_section
-from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
-from seehear.report.page import Section, page, part, percent, render
+from seehear.report.numbers import NumbersRow, direction, other_sections, retrieval_section
+from seehear.report.page import Mark, PlotLine, Section, intervals, legend, page, part, percent, render
 from seehear.report.run import (
     FILES,
     HTML_NAME,
     NONE,
     ReportOptions,
+    closing_sections,
     example_section,
     lead,
-    linked,
     open_evaluated,
-    reproduce_section,
 )
 from seehear.train.files import write_text
 
@@ -56,33 +53,26 @@ def protocol_page(run: Path, found: ProtocolReport, options: ReportOptions) -> s
     # The clips of a localisation protocol are too many for memory.
     if wanted.kind != "localisation":
         opened, own, warnings = open_evaluated(run, report)
-    # Sections whose data cannot be read stay empty, and a warning says so.
-    examples = space = data = NONE
-    if opened is not None:
-        if wanted.kind == "retrieval":
-            fusion: Fusion = report.about["fusion"]
-            spaces = {opened.space.method.name: protocol_vectors(opened.space, opened.data, fusion)}
-            scored = "cosine" if fusion == "unit" else "score"
-            examples = example_section(opened, spaces, report, options, scored=scored)
-        space = shape_section(report, opened.vectors)
-        data = health_section(opened.library, split=report.split)
+    examples = NONE
+    if opened is not None and wanted.kind == "retrieval":
+        fusion: Fusion = report.about["fusion"]
+        spaces = {opened.space.method.name: protocol_vectors(opened.space, opened.data, fusion)}
+        scored = "cosine" if fusion == "unit" else "score"
+        examples = example_section(opened, spaces, report, options, scored=scored)
     sections = [
         Section("published", "Published results", published_section(found)),
         Section("retrieval", "Retrieval", retrieval_section(report, own)),
         Section("examples", "Examples", examples),
         Section("others", "Classes, labels, steps", other_sections(report, own), folded=True),
         Section("videos", "Steps by video", _videos(report)),
-        Section("confusion", "Confusions", confusion_section(report, own), folded=True),
-        Section("space", "The space", space, folded=True),
-        Section("data", "The data", data, folded=True),
-        Section("reproduce", "How to reproduce", reproduce_section(run, report), folded=True),
+        *closing_sections(run, report, own, opened),
     ]
     known = {
         "split": f"{report.split}, {counted(found.checked.clips, 'clip')}",
         "queries": wanted.queries,
         "against": wanted.gallery,
         "seen and heard": _FUSIONS[report.about["fusion"]] if wanted.kind != "classification" else None,
-        "files": linked(FILES),
+        "files": part("parts.html", "links", FILES),
     }
     warnings = [str(found.checked)] * bool(found.checked.deviations) + warnings
     title = f"{run.name}: {own[0].partition('/')[0]} on {wanted.title}"
@@ -118,7 +108,7 @@ def _charts(report: EvaluationReport, published: Sequence[PublishedNumber]) -> I
         own = [r for r in report.results if metric in r.metrics and asks_alike(asked, r)]
         if metric in _DRAWN and own:
             theirs = sorted((row for row in published if name in row.values), key=lambda row: -row.values[name])
-            lines = [_measured(r, metric) for r in own]
+            lines = [NumbersRow(r).line(metric, r.model, direction(r.task), strong=True) for r in own]
             for row in theirs:
                 # Papers print per cent.
                 value = row.values[name] / 100
@@ -143,15 +133,6 @@ def asks_alike(asked: str, result: TaskResult) -> bool:
     if len(sides) == 1:
         return set(sides[0].split("+")) == set(own[0].split(" ")[0].split("+"))
     return len(own) == 2 and all(set(a.split("+")) <= set(b.split("+")) for a, b in zip(sides, own, strict=True))
-
-
-def _measured(result: TaskResult, metric: str) -> PlotLine:
-    value, bounds = result.metrics[metric], result.intervals.get(metric, (np.nan, np.nan))
-    marks = [Mark("run", value, *bounds, says=f"measured here {percent(value, bounds)}")]
-    if metric in result.chance:
-        chance = result.chance[metric]
-        marks.append(Mark("chance", chance, says=f"chance {percent(chance)}"))
-    return PlotLine(result.model, marks, percent(value, bounds), direction(result.task), strong=True)
 
 
 def _measures(published: Sequence[PublishedNumber]) -> list[str]:

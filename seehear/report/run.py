@@ -31,11 +31,10 @@ from seehear.nn.flops import count_flops
 from seehear.nn.random import Randomness
 from seehear.progress import clock, counted
 from seehear.report.examples import Example, example_card, examples
-from seehear.report.figures import curve
 from seehear.report.health import health_section
 from seehear.report.media import Excerpts, read_excerpts
 from seehear.report.numbers import confusion_section, direction, other_sections, retrieval_section, shape_section
-from seehear.report.page import Section, page, part, render
+from seehear.report.page import Section, curve, page, part, render
 from seehear.runs.bench import space_names
 from seehear.runs.evaluate import data_revision, same_encoders, trained_on
 from seehear.space import SharedSpace, model_folder, read_config
@@ -94,30 +93,24 @@ def run_page(
 ) -> str:
     """The page of a report whose numbers are in `folder`, by default the run's."""
     opened, own, warnings = open_evaluated(run, report, library)
-    shown = space = training = data = NONE
+    shown = training = NONE
     if opened is not None:
         warnings += opened.warnings
         shown = example_section(opened, opened.vectors, report, options)
-        space = shape_section(report, opened.vectors)
         training = _training_section(run, opened.space.method, opened.data)
-        data = health_section(opened.library, split=report.split)
     verdict, folder = report.about.get("verdict", ""), folder or run
     # Relative: a page below the run's folder links back to the run's settings, wherever the run is moved to.
-    files = linked(FILES | {os.path.relpath(run / "config.json", folder): "all settings"})
+    files = FILES | {os.path.relpath(run / "config.json", folder): "all settings"}
     sections = [
         Section("examples", "Examples", shown),
         Section("retrieval", "What training added", retrieval_section(report, own, training=verdict)),
         Section("others", "Classes, labels, correspondence", other_sections(report, own), folded=True),
-        Section("confusion", "Confusions", confusion_section(report, own), folded=True),
-        Section("space", "The space", space, folded=True),
-        Section("training", "Training", training, folded=True),
-        Section("data", "The data", data, folded=True),
-        Section("reproduce", "How to reproduce", reproduce_section(run, report), folded=True),
+        *closing_sections(run, report, own, opened, training),
     ]
     method = own[0].partition("/")[0]
     return page(
         f"{run.name}{'' if run.name == method else f' ({method})'} on the {report.split} clips",
-        lead(run, folder, report, warnings, {"files": files}),
+        lead(run, folder, report, warnings, {"files": part("parts.html", "links", files)}),
         sections,
     )
 
@@ -201,9 +194,19 @@ def lead(
     return render("lead.html", verdict=report.verdict(), warnings=warnings, about="", notes=notes, known=sources)
 
 
-def linked(described: Mapping[str, str]) -> Markup:
-    """Links to files beside the page, with their contents."""
-    return part("parts.html", "links", described)
+def closing_sections(
+    run: Path, report: EvaluationReport, own: Sequence[str], opened: _Opened | None, training: Markup = NONE
+) -> list[Section]:
+    """Folded sections at the end of a page of numbers. Those whose data cannot be read are empty: a warning says so."""
+    space = shape_section(report, opened.vectors) if opened else NONE
+    data = health_section(opened.library, split=report.split) if opened else NONE
+    return [
+        Section("confusion", "Confusions", confusion_section(report, own), folded=True),
+        Section("space", "The space", space, folded=True),
+        Section("training", "Training", training, folded=True),
+        Section("data", "The data", data, folded=True),
+        Section("reproduce", "How to reproduce", _reproduce_section(run, report), folded=True),
+    ]
 
 
 def example_section(
@@ -242,7 +245,7 @@ def example_section(
     )
 
 
-def reproduce_section(run: Path, report: EvaluationReport) -> Markup:
+def _reproduce_section(run: Path, report: EvaluationReport) -> Markup:
     about = report.about
     config = run / "config.json"
     settings = read_json(config, "copy it again from where the run was trained") if config.is_file() else {}

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from seehear.errors import read_json
 from seehear.progress import clock, counted
 from seehear.report.numbers import arrows
-from seehear.report.page import Section, page, render
-from seehear.report.run import HTML_NAME, NONE, linked
+from seehear.report.page import Section, page, part, render
+from seehear.report.run import HTML_NAME, NONE
 from seehear.studies.grid import Result
 from seehear.studies.table import Study, Table, in_words
 from seehear.train.files import write_text
@@ -67,7 +67,7 @@ def write_study(study: Study, *, kind: str, command: str = "") -> Path:
         Section("tried", "All cells", _tried(study.results), folded=True),
         Section("reproduce", "How to reproduce", _reproduce(study, command), folded=True),
     ]
-    known = _data(study) | {"files": linked(files)}
+    known = _data(study) | {"files": part("parts.html", "links", files)}
     lead = render("lead.html", verdict=(), warnings=(), about=about, notes=(), known=known)
     path = study.folder / HTML_NAME
     write_text(path, page(title, lead, sections))

@@ -1,16 +1,22 @@
-"""The HTTP API, for the page and other programs on this machine. `/openapi.json` documents it."""
+"""The HTTP API, for the page and other programs on this machine, and its server. `/openapi.json` documents the API."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import logging
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
+import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -20,14 +26,15 @@ from starlette.requests import ClientDisconnect
 
 from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
+from seehear.library.locking import Server, announced
 from seehear.serve import exports, film, films, own, schema, suggest
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import TYPES
 from seehear.serve.guard import VIEWS, Guard
 from seehear.serve.learning import LearnView
-from seehear.serve.params import KEPT, MEDIA, NameParam, Responses, SecondParam, ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.state import State
+from seehear.serve.schema import KEPT, MEDIA, Name, Responses, Second
+from seehear.serve.state import ServerState, State
 
 PAGE = Path(__file__).parent / "page"
 _STATIC = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -67,7 +74,7 @@ def create_app(
         telemetry={"auto_configure": False},
         responses={code: {"model": schema.ProblemAnswer} for code in _REFUSED},
     )
-    app.state.seehear = state  # routes get it through `params.ServerState`
+    app.state.seehear = state  # routes get it through `ServerState`
     app.add_middleware(Guard, token=config.token)
     for kind in (Problem, SeehearError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _refusal)
@@ -103,7 +110,7 @@ def search(state: ServerState, query: schema.Query) -> schema.SearchAnswer:
 
 
 @router.post("/api/uploads", tags=["search"], openapi_extra={"requestBody": _BODY}, status_code=201)
-async def upload(state: ServerState, request: Request, run: NameParam = "") -> schema.UploadView:
+async def upload(state: ServerState, request: Request, run: Name = "") -> schema.UploadView:
     """A sound, picture or video to search with: the request's body is the file, which is encoded and deleted before
     this answers. The id stands for its vectors, in searches of the same run, or of all indexes together if none is
     named."""
@@ -120,7 +127,7 @@ async def upload(state: ServerState, request: Request, run: NameParam = "") -> s
 
 
 @router.get("/api/clip", tags=["library"])
-def clip(state: ServerState, id: NameParam) -> schema.ClipView:
+def clip(state: ServerState, id: Name) -> schema.ClipView:
     """One clip with its texts and labels."""
     return state.views([state.clip(id).id])[0]
 
@@ -132,7 +139,7 @@ def clips(state: ServerState, wanted: schema.ClipList) -> schema.ClipsAnswer:
 
 
 @router.get("/api/map", tags=["library"])
-def drawn(state: ServerState, run: NameParam = "", method: Literal["pca", "tsne"] = "pca") -> schema.MapView:
+def drawn(state: ServerState, run: Name = "", method: Literal["pca", "tsne"] = "pca") -> schema.MapView:
     """Every clip in two dimensions, computed once for each run and method."""
     return state.map(run, method)
 
@@ -140,7 +147,7 @@ def drawn(state: ServerState, run: NameParam = "", method: Literal["pca", "tsne"
 # FastAPI, unlike Starlette, adds no HEAD to a GET route.
 @router.head("/api/media", include_in_schema=False)
 @router.get("/api/media", tags=["media"], responses=MEDIA, response_class=FileResponse)
-def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "video") -> FileResponse:
+def media(state: ServerState, clip: Name, of: Literal["video", "audio"] = "video") -> FileResponse:
     """The file of a clip, whole or by ranges of bytes. `start` and `end` of the clip are seconds in it."""
     path = state.file(state.clip(clip), of)
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
@@ -149,20 +156,20 @@ def media(state: ServerState, clip: NameParam, of: Literal["video", "audio"] = "
 
 
 @router.get("/api/poster", tags=["media"], responses=_JPEG, response_class=FileResponse)
-def poster(state: ServerState, clip: NameParam, at: SecondParam = None) -> FileResponse:
+def poster(state: ServerState, clip: Name, at: Second | None = None) -> FileResponse:
     """A frame of a clip as a small JPEG: the middle one, or the one at a second."""
     return FileResponse(state.poster(state.clip(clip), at), media_type="image/jpeg", headers=KEPT)
 
 
 @router.get("/api/peaks", tags=["media"])
-def peaks(state: ServerState, clip: NameParam) -> schema.Peaks:
+def peaks(state: ServerState, clip: Name) -> schema.Peaks:
     """The waveform of a clip, for drawing."""
     return state.peaks(state.clip(clip))
 
 
 @router.head("/api/preview", include_in_schema=False)
 @router.get("/api/preview", tags=["media"], responses=MEDIA, response_class=FileResponse)
-def preview(state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None) -> FileResponse:
+def preview(state: ServerState, clip: Name, start: Second | None = None, end: Second | None = None) -> FileResponse:
     """A clip, or from `start` to `end` of its file, as MP4 that begins at 0: for files that browsers do not play,
     and sound in a file of its own."""
     return FileResponse(state.preview(state.clip(clip), start, end), media_type="video/mp4", headers=KEPT)
@@ -224,3 +231,74 @@ async def _refusal(_: Request, error: Exception) -> Response:
         case _:
             problem = Problem(422, "query", str(error))
     return JSONResponse(problem.plain(), status_code=problem.status)
+
+
+# -- running, in this thread or in one of its own ----------------------------------------------------------------------
+
+
+def serve(library: str, config: ServeConfig, *, ready: Callable[[str], None]) -> None:
+    """Serves until interrupted. Calls `ready` with the address once connections are accepted."""
+    server, listening, address = _server(library, config)
+    # Commands on this machine find the server by the announcement, and ask it instead of loading models.
+    with announced(library, Server(address=address, token=bool(config.token))):
+        ready(address + (f"?token={quote(config.token, safe='')}" if config.token else ""))
+        server.run(sockets=[listening])
+
+
+@contextmanager
+def serving(
+    library: str, config: ServeConfig, progress: Callable[[], Standing], edited: Callable[[], None] | None = None
+) -> Iterator[str]:
+    """Serves in another thread, beside the work that `progress` reports and `edited` wakes. Yields the address, without
+    a token."""
+    server, listening, address = _server(library, config, progress, edited)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        with announced(library, Server(address=address, token=bool(config.token), follows=True)):
+            yield address
+    finally:
+        # Set by hand: uvicorn handles signals in the main thread only.
+        server.should_exit = True
+        thread.join()
+
+
+def _server(
+    library: str,
+    config: ServeConfig,
+    progress: Callable[[], Standing] | None = None,
+    edited: Callable[[], None] | None = None,
+) -> tuple[uvicorn.Server, socket.socket, str]:
+    # Bound before the models load, so that a taken port is reported at once.
+    listening = listen(config.host, config.port)
+    app = create_app(library, config, progress, edited)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    # Two seconds for open answers: a request whose body never ends would keep the server from stopping.
+    options = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(options)
+
+    def wanted(record: logging.LogRecord) -> bool:
+        # While it stops, uvicorn logs a traceback for every answer that it aborts.
+        error = record.exc_info[1] if record.exc_info else None
+        return not server.should_exit or not (error is None or isinstance(error, asyncio.CancelledError))
+
+    logging.getLogger("uvicorn.error").addFilter(wanted)
+    return server, listening, f"http://{host}:{listening.getsockname()[1]}/"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off only if the protocol is named; otherwise answers would wait 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # Without it the port of a server that was just stopped stays taken for a minute.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise SeehearError(f"cannot listen on {host} port {port} ({error.strerror}): try another --port") from error
+    return listening

@@ -16,7 +16,7 @@ from seehear.serve.config import ServeConfig
 from seehear.serve.film import FilmDetail, Scene, film_detail
 from seehear.serve.films import Shelves
 from seehear.serve.problems import Problem
-from seehear.serve.schema import Kind, Query, QueryFilters, TextPart
+from seehear.serve.schema import Kind, Query, QueryFilters, Second, TextPart
 from seehear.serve.state import State
 
 _INSTRUCTIONS = (
@@ -29,7 +29,6 @@ _LINES = 400
 
 _Words = Annotated[str, Field(min_length=1, max_length=2000)]
 _File = Annotated[str, Field(max_length=4096, description="`file` of an answer of `search` or `list_films`")]
-_Second = Annotated[float, Field(ge=0, le=1e9)]
 
 
 def assistant(library: str, config: ServeConfig) -> tuple[MCPServer, Callable[[], None]]:
@@ -84,7 +83,7 @@ class _Tools:
         entries = [{"file": f.name, "kind": f.kind, "seconds": f.seconds, "date": f.date} for f in some]
         return {"total": len(films), "films": entries}
 
-    def transcript(self, file: _File, start: _Second = 0.0, end: _Second | None = None) -> dict[str, Any]:
+    def transcript(self, file: _File, start: Second = 0.0, end: Second | None = None) -> dict[str, Any]:
         """Lines spoken or written in a file between two times. `machine`: transcribed by a machine."""
         film = self._film(file)
         late = float("inf") if end is None else end
@@ -99,7 +98,7 @@ class _Tools:
         }
 
     def frames(
-        self, file: _File, times: Annotated[list[_Second], Field(min_length=1, max_length=_MOST_FRAMES)]
+        self, file: _File, times: Annotated[list[Second], Field(min_length=1, max_length=_MOST_FRAMES)]
     ) -> list[Image]:
         """Frames of a film at the given seconds, or a photo ([0]), as JPEG."""
         scenes = self._film(file).scenes

@@ -24,11 +24,10 @@ from seehear.progress import counted
 from seehear.search.lists import EditFacts, Listed, edit_facts, list_text
 from seehear.serve import views
 from seehear.serve.files import TYPES
-from seehear.serve.params import NameParam, Responses, SecondParam, ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.runs import cause
-from seehear.serve.schema import Name, StrictModel
-from seehear.serve.state import State
+from seehear.serve.runs import broken
+from seehear.serve.schema import Name, Responses, Second, StrictModel
+from seehear.serve.state import ServerState, State
 
 MOST_CLIPS, MOST_SECONDS = 100, 3600.0
 """Largest download: cut within minutes, and small enough for a browser."""
@@ -39,8 +38,8 @@ _FILE: Responses = {200: {"content": {"*/*": {}}, "description": "a file to save
 
 class ExportHit(StrictModel):
     clip: Name
-    start: float | None = Field(default=None, ge=0, le=1e9, description="seconds of the file; the clip's by default")
-    end: float | None = Field(default=None, ge=0, le=1e9)
+    start: Second | None = Field(default=None, description="seconds of the file; the clip's by default")
+    end: Second | None = None
     kind: Annotated[Name, Field(max_length=20)] = Field(default="", description="kind of match, for a list")
     text: Name = Field(default="", description="text of the hit, for a list")
 
@@ -58,7 +57,7 @@ router = APIRouter()
 
 @router.get("/api/cut", tags=["media"], responses=_FILE, response_class=StreamingResponse)
 def cut_out(
-    state: ServerState, clip: NameParam, start: SecondParam = None, end: SecondParam = None
+    state: ServerState, clip: Name, start: Second | None = None, end: Second | None = None
 ) -> StreamingResponse:
     """A clip, or its file from `start` to `end`, as a file to save: films as MP4, without encoding again where
     possible, sounds and pictures in their own format."""
@@ -127,8 +126,7 @@ def _cut(state: State, moment: Listed) -> BinaryIO:
         state.slow(cut, moment.video, moment.audio, moment.start, moment.end, str(path))
         return path.open("rb")
     except (DecodeError, WorkerDied) as error:
-        message = f"{moment.title} cannot be cut: {cause(error, Path(moment.file))}"
-        raise Problem(422, "broken", message) from error
+        raise broken(error, moment.file, f"{moment.title} cannot be cut") from error
     finally:
         path.unlink(missing_ok=True)
         # The unfinished file of a killed process.

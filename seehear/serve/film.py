@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
-from fastapi import Query as Param
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
@@ -24,11 +23,11 @@ from seehear.search.index import indexes
 from seehear.search.moments import MomentSearch
 from seehear.serve import views
 from seehear.serve.decoders import loudness
-from seehear.serve.files import Folders, played_by_browsers, write
+from seehear.serve.files import Folders, played_by_browsers
 from seehear.serve.maps import SOUNDS
-from seehear.serve.params import KEPT, MEDIA, FileParam, ServerState
 from seehear.serve.problems import CONVERT, Problem
-from seehear.serve.schema import ProblemAnswer, TextView
+from seehear.serve.schema import KEPT, MEDIA, NonEmpty, ProblemAnswer, Second, TextView
+from seehear.serve.state import ServerState
 
 _FACTS: dict[str, Any] = {"width": int, "height": int, "fps": float}
 PART = 20.0
@@ -86,20 +85,17 @@ class Heard(BaseModel):
     sounds: list[NamedSound] = Field(description="by start; none if no index compares words with sounds")
 
 
-_Start = Annotated[float, Param(ge=0, le=1e9, allow_inf_nan=False)]
-
-
 router = APIRouter()
 
 
 @router.get("/api/film", tags=["library"])
-def film(state: ServerState, file: FileParam) -> FilmDetail:
+def film(state: ServerState, file: NonEmpty) -> FilmDetail:
     """A file of the library with its scenes and all its texts."""
     return film_detail(state.runs.library, state.runs.folders, file)
 
 
 @router.get("/api/part", tags=["media"], responses=MEDIA, response_class=FileResponse)
-def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileResponse:
+def part(state: ServerState, file: NonEmpty, start: Second = 0.0) -> FileResponse:
     """20 seconds of a file from `start` on, as MP4 that begins at 0: for files that browsers do not play, and sound
     in a file of its own."""
     clips = _clips(state.runs.library, file)
@@ -112,23 +108,18 @@ def part(state: ServerState, file: FileParam, start: _Start = 0.0) -> FileRespon
 
 
 @router.get("/api/loudness", tags=["media"])
-def loud(state: ServerState, file: FileParam) -> Loudness:
+def loud(state: ServerState, file: NonEmpty) -> Loudness:
     """Loudness of a file from its start to its end: measured once, which takes some seconds for a long film."""
     clips = _clips(state.runs.library, file)
     clip = next((clip for clip in clips if clip.has_audio), None)
     if clip is None:
         raise Problem(404, "no_media", f"there is no sound in {file}")
-    path, seconds = state.file(clip, "audio"), _seconds(state.runs.library, clips)
-
-    def make(out: Path) -> None:
-        write(out, json.dumps(state.quick(loudness, str(path), seconds)).encode())
-
-    levels = state.made(path, "loudness", seconds, make).read_text(encoding="utf-8")
-    return Loudness(seconds=seconds, levels=json.loads(levels))
+    seconds = _seconds(state.runs.library, clips)
+    return Loudness(seconds=seconds, levels=state.measured(state.file(clip, "audio"), loudness, seconds))
 
 
 @router.get("/api/heard", tags=["media"])
-def heard(state: ServerState, file: FileParam) -> Heard:
+def heard(state: ServerState, file: NonEmpty) -> Heard:
     """Named sounds of a file that an index is confident of."""
     clips = _clips(state.runs.library, file)
     try:
@@ -183,14 +174,14 @@ def _clips(library: LibraryTables, file: str) -> list[Clip]:
     clips = library.clips(f"source = {quote(source)}")
     if clips:
         return sorted(clips, key=lambda clip: (clip.start, clip.end))
-    if rejects := library.table("rejects").search().where(f"path = {quote(file)}").limit(1).to_list():
+    if rejects := library.rows("rejects", f"path = {quote(file)}").to_pylist():
         raise Problem(422, "broken", f"{file} cannot be read: {rejects[0]['reason']}", CONVERT)
     raise Problem(404, "no_film", f"the library has no file {file!r}", "search again: the library has changed")
 
 
 def _entry(library: LibraryTables, file: str) -> dict[str, Any] | None:
     """The row of a media file in `sources`."""
-    rows = library.table("sources").search().where(f"source = {quote(file)}").limit(1).to_list()
+    rows = library.rows("sources", f"source = {quote(file)}").to_pylist()
     return rows[0] if rows else None
 
 
@@ -205,8 +196,8 @@ def _scenes(library: LibraryTables, clips: Sequence[Clip]) -> list[Any]:
     for name in indexes(library):
         # Read from the tables: opening an index may take seconds.
         for ids in in_batches([clip.id for clip in clips], 1000):
-            rows = library.table(table_name("vectors", name)).search().where(one_of("id", ids)).select(["id"])
-            searchable.update(rows.limit(None).to_arrow()["id"].to_pylist())
+            rows = library.rows(table_name("vectors", name), one_of("id", ids), ["id"])
+            searchable.update(rows["id"].to_pylist())
     return [vars(c) | {"searchable": c.id in searchable} for c in clips]
 
 
@@ -220,8 +211,7 @@ def timed_texts(clips: Sequence[Clip]) -> list[dict[str, Any]]:
             start, end = text.start, text.end
             if start is None and len(clips) > 1 and shared[text.kind, text.text] == 1:
                 start, end = clip.start, clip.end
-            line = {"text": text.text, "kind": views.text_kind(text), "start": start, "end": end}
-            line |= {"machine": bool(text.by), "confidence": text.confidence, "clip": clip.id}
+            line = views.text_fields(text) | {"start": start, "end": end, "clip": clip.id}
             lines.setdefault((text.kind, text.text, start, end), line)
     return sorted(lines.values(), key=lambda t: (-1.0 if t["start"] is None else t["start"], t["end"] or 0.0))
 

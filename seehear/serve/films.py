@@ -8,21 +8,21 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from os.path import splitext
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
 from seehear.library.records import COARSE, UNCUT, bare, digest
-from seehear.library.tables import LibraryTables, Reject
+from seehear.library.tables import Clip, LibraryTables, Reject
 from seehear.library.transcripts import unread
 from seehear.search.behind import not_encodable
 from seehear.search.index import indexed_clips
-from seehear.serve.files import TYPES, played_by_browsers
+from seehear.serve.files import played_by_browsers
 from seehear.serve.state import State
+from seehear.serve.views import kind_of_clip
 
 Step = Literal["scenes", "index", "speech", "screen"]
 Order = Literal["date", "folder"]
@@ -117,29 +117,20 @@ def films(
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-class _ClipRow(NamedTuple):
-    """The columns of a clip that the list needs: a tuple is quick to make 10^5 times."""
-
-    id: str
-    start: float
-    end: float
-    has_video: bool
-
-
 def _films(library: LibraryTables) -> Iterable[FilmEntry]:
     sources, rejects, also = library.sources(), library.rejects(), library.copies()
     indexed = indexed_clips(library)
     settled = indexed | not_encodable(rejects)
     speech, screen = unread(library, "speech", sources), unread(library, "screen", sources)
-    files: dict[str, list[_ClipRow]] = {}
-    rows = library.table("clips").search().select(list(_COLUMNS)).limit(None).to_arrow()
-    for id, source, audio, start, end, seen, heard in zip(*(rows[name].to_pylist() for name in _COLUMNS), strict=True):
-        if seen or heard:  # a row of text alone has no file
-            files.setdefault(source or audio, []).append(_ClipRow(id, start, end, seen))
+    files: dict[str, list[Clip]] = {}
+    # Without the texts, which are most of a library; a row of text alone has no file.
+    for clip in (Clip(**row) for row in library.rows("clips", "has_video OR has_audio", _COLUMNS).to_pylist()):
+        files.setdefault(clip.source or clip.audio_source, []).append(clip)
     problems, aside = _problems(rejects, files)
     for name, clips in files.items():
         clips.sort(key=lambda clip: (clip.start, clip.end))
-        middle, source, kind = clips[len(clips) // 2], sources.get(name), _kind(name, clips)
+        middle, source = clips[len(clips) // 2], sources.get(name)
+        kind: Any = kind_of_clip(max(clips, key=lambda clip: (clip.has_video, clip.start, clip.end)))
         seconds = (source.duration if source else 0.0) or max(clip.end for clip in clips)
         # The same rules by which the work itself finds what to do.
         waiting: list[Step] = ["scenes"] if source and source.info.get(COARSE) == UNCUT else []
@@ -168,9 +159,7 @@ def _films(library: LibraryTables) -> Iterable[FilmEntry]:
         yield FilmEntry(name=reject.path, kind="aside", problem=reject.reason, **facts)
 
 
-def _problems(
-    rejects: Sequence[Reject], files: Mapping[str, Sequence[_ClipRow]]
-) -> tuple[dict[str, str], list[Reject]]:
+def _problems(rejects: Sequence[Reject], files: Mapping[str, Sequence[Clip]]) -> tuple[dict[str, str], list[Reject]]:
     """({file with clips: why a part of it could not be used}, rejects of other files)."""
     file_of = {clip.id: name for name, clips in files.items() for clip in clips} | {name: name for name in files}
     problems: dict[str, str] = {}
@@ -183,16 +172,6 @@ def _problems(
         else:
             problems.setdefault(file, reject.reason)
     return problems, aside
-
-
-def _kind(name: str, clips: Sequence[_ClipRow]) -> FilmKind:
-    """Kind of a file, by the rule of `views.is_still`."""
-    seen = [clip for clip in clips if clip.has_video]
-    if TYPES.get(splitext(name)[1].lower(), "").startswith("image/"):
-        return "picture"
-    if any(clip.start or clip.end for clip in seen):
-        return "video"
-    return "picture" if seen else "sound"
 
 
 def _folder(name: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import threading
 import time
 from dataclasses import dataclass
@@ -42,7 +41,6 @@ _BUSY = "is being written by another process"
 _BUSY_NOW = "this machine is too busy now"
 _AGAIN = 5.0  # seconds between attempts to write the index
 _MUCH = 1.2  # growth of the library after which the cost is estimated again
-_STEPS = re.compile(r"training \S+: ([\d,]+) steps|going on from step ([\d,]+) of ([\d,]+)")
 Stage = Literal["", "learning", "indexing", "stopping"]
 
 
@@ -289,13 +287,17 @@ class LibraryLearning:
         if self.stage == "indexing":
             line = "indexing with the trained model"
             return LearningView(step="indexing", done=0, total=None, seconds_left=None, line=line)
-        last = self.last()
-        done, total, left = _progress(last.folder) if last and not last.trained else (0, None, None)
+        last, metrics = self.last(), None
+        done, total, left = 0, None, None
+        if last and not last.trained and (file := last.folder / "metrics.jsonl").is_file():
+            # Entries of evaluations lack the number of steps.
+            metrics = next((entry for entry in reversed(read_metrics(file)) if "steps" in entry), None)
         if last and last.trained:
             line = "comparing it with the search so far"
-        elif not done:
+        elif not metrics:
             line = "reading the training data"
         else:
+            done, total, left = (metrics[name] for name in ("step", "steps", "seconds_left"))
             line = f"learning, {done:,} of {total:,} steps" + (f", at most {clock(left)} left" if left else "")
         if self.stage == "stopping":
             line = "stopping after this step"
@@ -305,20 +307,3 @@ class LibraryLearning:
 def _key(library: LibraryTables) -> str:
     """Versions of the tables that training reads, as text."""
     return json.dumps({name: int(library.table(name).version) for name in input_tables(library)})
-
-
-def _progress(folder: Path) -> tuple[int, int | None, float | None]:
-    """(steps done, total steps, most seconds left) of a run, read from its files."""
-    log, metrics, began = folder / "log.txt", folder / "metrics.jsonl", folder / "config.json"
-    if not (log.is_file() and metrics.is_file()):
-        return 0, None, None
-    starts = [(a or c, b or "0") for a, b, c in _STEPS.findall(log.read_text(encoding="utf-8"))]
-    if not starts or not (entries := read_metrics(metrics)):
-        return 0, None, None
-    total, first = (int(number.replace(",", "")) for number in starts[-1])
-    done = int(entries[-1]["step"])
-    # Times of the files, since the log has none.
-    # A resumed run writes its settings again, so this is the time of its last start.
-    taken = metrics.stat().st_mtime - began.stat().st_mtime
-    left = taken / (done - first) * (total - done) if done > first and taken > 0 else None
-    return done, total, left

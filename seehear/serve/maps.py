@@ -231,7 +231,7 @@ def things() -> list[str]:
 
 @cache
 def stopwords() -> frozenset[str]:
-    """Words that are no name, in seven languages."""
+    """Words that neither name a group nor are searched for, in seven languages."""
     return frozenset((files("seehear") / "assets" / "names" / "stopwords.txt").read_text(encoding="utf-8").split())
 
 

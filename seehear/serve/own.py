@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
 from seehear.library.edits import record, undo
@@ -22,10 +21,9 @@ from seehear.library.tables import Clip, LibraryTables, Text
 from seehear.library.transcripts import as_edited, label_edit, line_edit
 from seehear.serve import views
 from seehear.serve.files import clip_of
-from seehear.serve.params import ServerState
 from seehear.serve.problems import Problem
-from seehear.serve.schema import NO_ZERO_BYTES, ClipView, Name, StrictModel, TextKind
-from seehear.serve.state import State
+from seehear.serve.schema import NO_ZERO_BYTES, ClipView, Name, NonEmpty, Second, StrictModel, TextKind
+from seehear.serve.state import ServerState, State
 
 MOST_LABELS, MOST_SAVED = 100, 200
 """Largest number of labels per clip, and of saved searches per library."""
@@ -45,9 +43,9 @@ class Labels(StrictModel):
 class Correction(StrictModel):
     clip: Name = Field(description="id of a clip that has the line")
     kind: TextKind | None = Field(default=None, description="kind of the line; any by default")
-    start: float | None = Field(default=None, ge=0, le=1e9, description="start of the line; any by default")
-    end: float | None = Field(default=None, ge=0, le=1e9)
-    before: Annotated[Name, Field(min_length=1)] = Field(description="current text of the line")
+    start: Second | None = Field(default=None, description="start of the line; any by default")
+    end: Second | None = None
+    before: NonEmpty = Field(description="current text of the line")
     text: Annotated[str, Field(max_length=2000, pattern=NO_ZERO_BYTES)] = Field(
         description="new text of the line; '' removes a line that a machine read"
     )
@@ -74,9 +72,6 @@ class SavedSearch(StrictModel):
 
 class Saved(BaseModel):
     saved: list[SavedSearch] = Field(description="the newest first")
-
-
-_SavedName = Annotated[str, Param(max_length=200, pattern=_PRINTED)]
 
 
 router = APIRouter()
@@ -141,7 +136,7 @@ def save(state: ServerState, wanted: SavedSearch) -> Saved:
 
 
 @router.delete("/api/saved", tags=["own"])
-def delete(state: ServerState, name: _SavedName) -> Saved:
+def delete(state: ServerState, name: Label) -> Saved:
     """Deletes a saved search. An unknown name is no error."""
     with _to_write(state) as library:
         library.forget(_SAVED + name.strip())

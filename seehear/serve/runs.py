@@ -241,15 +241,10 @@ def _changed(about: Mapping[str, Any]) -> str:
     return str(about.get("changed") or about.get("made", ""))
 
 
-def broken(error: Exception, path: str | Path) -> Problem:
-    """Refusal of an uploaded file. Its temporary name is not shown."""
-    return Problem(422, "broken", f"no sound, picture or video that can be read: {cause(error, path)}", CONVERT)
-
-
-def cause(error: Exception, path: str | Path) -> str:
-    """Why a file cannot be decoded, for users: without its path and the messages of libav and Pillow."""
+def broken(error: Exception, path: str | Path, what: str = "no sound, picture or video that can be read") -> Problem:
+    """Refusal of a file that cannot be decoded, without the messages of libav and Pillow."""
     # Without the path: it is that of a temporary file, or of the server's disk.
-    words = str(error).replace(str(path), "it").removeprefix("it: ")
-    if words.startswith(("cannot be read (", "is no picture that can be read (")):
-        return "it is damaged, or of an unknown kind"
-    return words
+    why = str(error).replace(str(path), "it").removeprefix("it: ")
+    if why.startswith(("cannot be read (", "is no picture that can be read (")):
+        why = "it is damaged, or of an unknown kind"
+    return Problem(422, "broken", f"{what}: {why}", CONVERT)

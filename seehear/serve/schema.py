@@ -1,8 +1,8 @@
-"""Request and response bodies of the API, with the descriptions for OpenAPI."""
+"""Parameters, request bodies and response bodies of the API, with the descriptions for OpenAPI."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,17 @@ Words = Literal["strong", "fair", "weak", "nothing close"]
 NO_ZERO_BYTES = "^[^\\x00]*$"
 Name = Annotated[str, Field(max_length=4096, pattern=NO_ZERO_BYTES)]
 """Id of a clip, name of a run, or words of a query."""
+NonEmpty = Annotated[Name, Field(min_length=1)]
+"""Path of a file as the library names it, or words."""
+Second = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Responses = dict[int | str, dict[str, Any]]
+MEDIA: Responses = {
+    200: {"content": {"*/*": {}}, "description": "the file"},
+    206: {"description": "the requested range"},
+}
+"""Answers of a route that sends a file, whole or by ranges of bytes."""
+KEPT = {"cache-control": "private, max-age=3600"}
+"""Headers of a file that browsers may keep."""
 
 
 class StrictModel(BaseModel):
@@ -37,7 +48,7 @@ class _Part(StrictModel):
 
 
 class TextPart(_Part):
-    text: Annotated[Name, Field(min_length=1)]
+    text: NonEmpty
 
 
 class ClipPart(_Part):
@@ -53,8 +64,8 @@ class QueryFilters(StrictModel):
     source: Name = Field(default="", description="pattern of the path: * for anything, ? for one character")
     labels: list[Name] = Field(default=[], max_length=50, description="has one of them")
     splits: list[Literal["train", "val", "test"]] = Field(default=[], max_length=3)
-    min_seconds: float | None = Field(default=None, ge=0, le=1e9)
-    max_seconds: float | None = Field(default=None, ge=0, le=1e9)
+    min_seconds: Second | None = None
+    max_seconds: Second | None = None
     says: Name = Field(default="", description="a text of the clip holds all these words")
 
 

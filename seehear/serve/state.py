@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from fastapi import Depends, Request
 
 from seehear.errors import DecodeError, SeehearError
 from seehear.folders.indexes import asked_together
@@ -32,7 +33,7 @@ from seehear.serve.files import DiskCache, clip_of, write
 from seehear.serve.learning import LibraryLearning
 from seehear.serve.maps import SOUNDS, things, things_in
 from seehear.serve.problems import Problem
-from seehear.serve.runs import OpenRun, Runs, cause
+from seehear.serve.runs import OpenRun, Runs, broken
 from seehear.serve.upkeep import Applying, CatchUp
 from seehear.serve.uploads import Uploads
 
@@ -261,14 +262,8 @@ class State:
         return self.made(path, "poster", at, lambda out: write(out, self.quick(decoders.poster, str(path), at, last)))
 
     def peaks(self, clip: Clip) -> schema.Peaks:
-        path = self.file(clip, "audio")
-
-        def make(out: Path) -> None:
-            write(out, json.dumps(self.quick(decoders.peaks, str(path), clip.start, clip.end)).encode())
-
-        cached = self.made(path, "peaks", (clip.start, clip.end), make)
-        end = min(clip.end, clip.start + decoders.PEAKS_SECONDS)
-        return schema.Peaks(start=clip.start, end=end, peaks=json.loads(cached.read_text(encoding="utf-8")))
+        levels = self.measured(self.file(clip, "audio"), decoders.peaks, clip.start, clip.end)
+        return schema.Peaks(start=clip.start, end=min(clip.end, clip.start + decoders.PEAKS_SECONDS), peaks=levels)
 
     def preview(self, clip: Clip, start: float | None, end: float | None) -> Path:
         """The clip, or from `start` to `end` of its file, as MP4 that every browser plays."""
@@ -292,7 +287,15 @@ class State:
         try:
             return self.cache.get(what, str(path), stat.st_size, stat.st_mtime_ns, key, make=make)
         except (DecodeError, WorkerDied) as error:
-            raise Problem(422, "broken", f"{path.name} cannot be read: {cause(error, path)}") from error
+            raise broken(error, path, f"{path.name} cannot be read") from error
+
+    def measured(self, path: Path, measure: Callable[..., Any], *about: float) -> Any:
+        """Cached JSON value of `measure`, which a decoding process computes from a media file and `about`."""
+
+        def make(out: Path) -> None:
+            write(out, json.dumps(self.quick(measure, str(path), *about)).encode())
+
+        return json.loads(self.made(path, measure.__name__, about, make).read_text(encoding="utf-8"))
 
     # -- the map -----------------------------------------------------------------------------------------------------
 
@@ -337,3 +340,11 @@ class State:
                 return {}
             found |= {cluster: named for cluster, named in own.items() if not found.get(cluster)}
         return found
+
+
+def _state(request: Request) -> State:
+    return request.app.state.seehear
+
+
+ServerState = Annotated[State, Depends(_state)]
+"""Parameter of a route: the state of its server."""

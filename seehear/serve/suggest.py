@@ -19,10 +19,11 @@ from fastapi import APIRouter, Request
 from fastapi import Query as Param
 from pydantic import BaseModel, Field
 
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError
 from seehear.library.tables import LibraryTables, Text, in_batches
 from seehear.search.background import OpenIndex, kind_of_text
 from seehear.search.calibrate import background_phrases
+from seehear.serve.maps import stopwords
 from seehear.serve.problems import Problem
 from seehear.serve.state import State
 
@@ -51,13 +52,6 @@ _NOUNS = 32
 _PAUSE, _WAIT = 10.0, 2.0
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[^\w\s'’-]+")
-# Stop words of scikit-learn that people search films for
-_MEANT = "bill bottom computer cry fire front mill side system top"
-# Frequent spoken English words that scikit-learn's list lacks
-_SPEECH = """ain aren come couldn did didn does doesn don gave get gets getting give goes going gone gonna good got
-gotta hadn hasn haven hello hey isn just kind know let like little look lot mean need now okay people really right said
-say says see shouldn sort tell thank thanks thing things think time use wanna want wasn way went weren won wouldn yeah
-yes"""
 
 
 class Suggestion(BaseModel):
@@ -146,7 +140,7 @@ def library_words(library: LibraryTables) -> Words:
     """Words and phrases of a library's texts, and its labels."""
     tallies: dict[str, _Tally] = {}
     labels: Counter[str] = Counter()
-    rows = library.table("clips").search().select(["texts", "labels"]).limit(None).to_arrow()
+    rows = library.rows("clips", None, ["texts", "labels"])
     # Batches: as Python objects, all texts of a large library would take gigabytes.
     for batch in rows.to_batches(max_chunksize=8192):
         for texts, own in zip(batch["texts"].to_pylist(), batch["labels"].to_pylist(), strict=True):
@@ -165,8 +159,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.clips = 0
-        listed = require("sklearn.feature_extraction.text").ENGLISH_STOP_WORDS
-        self._stop = (listed | set(_SPEECH.split())) - set(_MEANT.split())
+        self._stop = {_folded(word) for word in stopwords()}
         self._counts: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._spelled: dict[str, str] = {}

@@ -44,9 +44,14 @@ def clip_view(clip: Clip, folders: Folders) -> schema.ClipView:
             "separate_sound": bool(clip.has_audio and clip.audio_source and clip.audio_source != clip.source),
             "played": all(played_by_browsers(clip.source_of(m)) or (m == "video" and is_still(clip)) for m in files),
             "missing": not all(folders.has(clip, m) for m in files),
-            "texts": [vars(text) | {"kind": text_kind(text), "machine": bool(text.by)} for text in clip.texts],
+            "texts": list(map(text_fields, clip.texts)),
         }
     )
+
+
+def text_fields(text: Text) -> dict[str, Any]:
+    """Fields of a `TextView`, among others."""
+    return vars(text) | {"kind": text_kind(text), "machine": bool(text.by)}
 
 
 def text_kind(text: Text) -> schema.TextKind:
@@ -108,7 +113,7 @@ def kind_of_clip(clip: Clip) -> Literal["video", "picture", "sound", "text"]:
 def facets(library: LibraryTables) -> Mapping[str, Any]:
     """Labels, splits and folders to filter by."""
     # Three columns and no clip objects: texts are most of a large library.
-    rows = library.table("clips").search().select(["labels", "split", "source"]).limit(None).to_arrow()
+    rows = library.rows("clips", None, ["labels", "split", "source"])
     labels = Counter(rows["labels"].combine_chunks().flatten().to_pylist())
     folders = Counter("/".join(source.split("/")[:-1]) for source in rows["source"].to_pylist())
     return {

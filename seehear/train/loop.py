@@ -257,6 +257,7 @@ class _Run:
         if self.log is not None and (counters.step % self.config.log_every == 0 or counters.step == self.loader.steps):
             epoch = place.epoch + (place.within + 1) / place.steps
             values |= {"lr": lr, "epoch": epoch, "seconds": seconds, "rows_per_second": place.rows / seconds}
+            values |= {"steps": self.loader.steps, "seconds_left": shown.seconds_left if shown else math.nan}
             self.log.log(counters.step, values)
 
     def _not_finite(self, values: Mapping[str, float]) -> SeehearError:

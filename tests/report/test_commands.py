@@ -42,15 +42,6 @@ def test_evaluate_writes_the_page_with_its_own_command(run, made, capsys):
     assert "Not hand-picked" in (run / "report.html").read_text(encoding="utf-8")
 
 
-def test_numbers_without_a_page(run, capsys):
-    assert main(["evaluate", str(run), "--device", "cpu", "--no-closed-forms", "--no-probes", "--no-html"]) == 0
-    assert (run / "evaluation.json").is_file()
-    assert not (run / "report.html").exists()
-    out, err = capsys.readouterr()
-    assert out.startswith("Words find the right clip in the first ten for ")
-    assert f"numbers: {run / 'evaluation.json'}" in err
-
-
 def test_the_verdict_comes_first_and_the_tables_when_they_are_asked_for(run, made, capsys):
     assert main(["evaluate", str(run), *WORDS]) == 0
     out, err = capsys.readouterr()
@@ -60,7 +51,10 @@ def test_the_verdict_comes_first_and_the_tables_when_they_are_asked_for(run, mad
     page = parse((run / "report.html").read_text(encoding="utf-8").removeprefix("<!doctype html>"))
     assert all(sentence in page.text for sentence in verdict)
     assert main(["evaluate", str(run), *WORDS, "--details", "--no-html"]) == 0
-    assert "text->video" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "text->video" in out
+    assert f"numbers: {run / 'evaluation.json'}" in err
+    assert not (run / "report.html").exists(), "no page of older numbers is left"
 
 
 def test_numbers_stay_where_no_page_can_be_made(run, made, capsys):
@@ -124,13 +118,6 @@ def test_two_libraries_of_one_name(run, made, tmp_path, capsys):
     assert main(["evaluate", str(run), "--library", str(tmp_path / "b" / "lib"), *WORDS]) == 2
     assert "say another folder with --out" in capsys.readouterr().err
     assert (run / "evaluations" / "lib" / "evaluation.json").read_bytes() == before
-
-
-def test_no_page_of_older_numbers_is_left(run, capsys):
-    assert main(["evaluate", str(run), *WORDS]) == 0
-    assert (run / "report.html").is_file()
-    assert main(["evaluate", str(run), *WORDS, "--no-html"]) == 0
-    assert not (run / "report.html").exists()
 
 
 # -- bad files and small machines: one line each, status 2 -------------------------------------------------------------

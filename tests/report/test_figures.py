@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from seehear.report.figures import Mark, PlotLine, curve, histogram, intervals
+from seehear.report.page import Mark, PlotLine, curve, histogram, intervals
 from tests.report.pages import parse
 
 

@@ -1,7 +1,6 @@
 """One small library for all tests of the server, and clients for it."""
 
 import pytest
-from starlette.testclient import TestClient
 
 from tests.serve import pages, world
 
@@ -39,11 +38,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def client(built, tmp_path_factory):
-    from seehear.serve.app import create_app
-    from seehear.serve.config import ServeConfig
-
-    config = ServeConfig(upload_mb=2.0, cache=tmp_path_factory.mktemp("cache"), device="cpu")
-    with TestClient(create_app(str(built / "lib"), config), base_url="http://127.0.0.1:8710") as client:
+    with world.client_of(built / "lib", tmp_path_factory.mktemp("cache"), upload_mb=2.0) as client:
         yield client
 
 

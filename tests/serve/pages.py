@@ -30,7 +30,7 @@ def served(app, **options):
     """The address of an application."""
     import uvicorn
 
-    from seehear.serve.server import listen
+    from seehear.serve.app import listen
 
     listening = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", **options))

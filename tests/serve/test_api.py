@@ -349,17 +349,16 @@ def test_a_preview_goes_on_over_the_clips_of_a_moment(client, tmp_path):
 
 
 def test_the_map_has_every_clip_once(client, library):
-    for method in ("pca", "tsne"):
-        drawn = client.get("/api/map", params={"run": "late", "method": method}).json()
-        assert sorted(drawn["ids"]) == sorted(c.id for c in library.clips())
-        assert all(0 <= v <= 1 for v in drawn["x"] + drawn["y"])
-        assert min(drawn["x"]) == 0
-        assert max(drawn["x"]) == 1
-        labels = drawn["colours"]["label"]
-        clips = {c.id: c for c in library.clips()}
-        for name, group in zip(drawn["ids"], labels["of"], strict=True):
-            assert labels["names"][group] == (clips[name].labels[0] if clips[name].labels else "none")
-        assert set(drawn["colours"]) == {"label", "cluster", "source", "kind", "split"}
+    drawn = client.get("/api/map", params={"run": "late"}).json()
+    assert sorted(drawn["ids"]) == sorted(c.id for c in library.clips())
+    assert all(0 <= v <= 1 for v in drawn["x"] + drawn["y"])
+    assert min(drawn["x"]) == 0
+    assert max(drawn["x"]) == 1
+    labels = drawn["colours"]["label"]
+    clips = {c.id: c for c in library.clips()}
+    for name, group in zip(drawn["ids"], labels["of"], strict=True):
+        assert labels["names"][group] == (clips[name].labels[0] if clips[name].labels else "none")
+    assert set(drawn["colours"]) == {"label", "cluster", "source", "kind", "split"}
 
 
 def test_twenty_clients_at_once(client):
@@ -371,8 +370,8 @@ def test_twenty_clients_at_once(client):
         word = {"text": words[n % len(words)]}
         found = together(client, word, k=10) | {"milliseconds": 0.0}
         by_film = together(client, word, by="film", k=4)["films"]
-        films = client.get("/api/films", params={"by": "folder", "offset": 5 * n % 100, "limit": 5}).json()["films"]
-        source = films[n % 5]["name"]
+        films = client.get("/api/films", params={"by": "folder", "offset": 25 * n, "limit": 5}).json()["films"]
+        source = films[n]["name"]
         film = client.get("/api/film", params={"file": source}).json()
         poster = client.get("/api/poster", params={"clip": world.TALK})
         assert (film["name"], poster.status_code) == (Path(source).name, 200)
@@ -382,10 +381,10 @@ def test_twenty_clients_at_once(client):
         sent = client.post("/api/uploads", params={"run": "late"}, content=sound).json()
         return search(client, {"upload": sent["id"]}, k=1, modalities=["audio"])["hits"][0]["score"]
 
-    alone = [own(n) for n in range(20)]
+    alone = [own(n) for n in range(4)]
     with ThreadPoolExecutor(20) as pool:
         scores = [pool.submit(upload) for _ in range(3)]
-        assert list(pool.map(own, range(20))) == alone
+        assert list(pool.map(own, [n % 4 for n in range(20)])) == 5 * alone
     assert len({round(score.result(), 5) for score in scores}) == 1
 
 

@@ -15,8 +15,8 @@ from seehear.commands import parsing as asking
 from seehear.commands import search as command
 from seehear.folders.standing import Standing
 from seehear.library.locking import Server, announced, server_of
+from seehear.serve.app import serving
 from seehear.serve.config import ServeConfig
-from seehear.serve.server import serving
 from tests.serve import world
 
 TOKEN = "0123456789abcdef"

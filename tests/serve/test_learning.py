@@ -33,8 +33,8 @@ elif words[0] == "train":
     folder = Path(words[words.index("--out") + 1])
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text("{}")
-    (folder / "log.txt").write_text("2026-11-30 12:00:00 training fusemix: 4,000 steps of 64 samples, on cpu\\n")
-    (folder / "metrics.jsonl").write_text(json.dumps({"step": 1000, "seconds": 0.1}) + "\\n")
+    entries = {"step": 1000, "steps": 4000, "seconds_left": 90.0}, {"step": 1000, "val/score": 0.5}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\\n" for entry in entries))
     if behaviour == "wait" and "--resume" not in words:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
         (here / "waits").touch()
@@ -190,7 +190,7 @@ def test_it_stops_and_goes_on_where_it_was(trial):
     trial.client.post("/api/learn")
     now = trial.until(lambda now: (now["working"] or {}).get("done"))
     assert (now["working"]["done"], now["working"]["total"]) == (1000, 4000)
-    assert now["working"]["line"].startswith("learning, 1,000 of 4,000 steps")
+    assert now["working"]["line"] == "learning, 1,000 of 4,000 steps, at most 1:30 left"
     assert trial.client.post("/api/learn").status_code == 409, "one at a time"
     trial.until(lambda _: (trial.folder / "waits").exists())
     assert trial.client.delete("/api/learn").status_code == 202

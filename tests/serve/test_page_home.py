@@ -186,12 +186,14 @@ def test_a_list_that_changed_is_shown_again_and_keeps_its_place(browser, address
     working = {"state": "working", "step": "looking and listening", "done": 1.0, "total": None, "seconds_left": None}
     working |= {"searchable": 0, "line": "looking and listening"}
     with opened(browser, address, viewport=WIDE) as page:
+        page.clock.install()
         serve(page, films, progress=working)
         go(page)
         tile(page, 1).focus()
         films.append(film(3))
         page.unroute("**/api/films?*")
         serve(page, films, progress=working, version="2")
+        page.clock.fast_forward(2600)
         tile(page, 3).wait_for()
         assert page.inner_text("h1.count") == "4 films"
         assert page.evaluate("document.activeElement.closest('.tile').dataset.place") == "1"

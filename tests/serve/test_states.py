@@ -19,12 +19,11 @@ from seehear.errors import SeehearError
 from seehear.folders.standing import Standing
 from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted
-from seehear.serve.app import PAGE, create_app
+from seehear.serve.app import PAGE, create_app, serve
 from seehear.serve.config import ServeConfig
 from seehear.serve.files import DiskCache, write
 from seehear.serve.maps import project
 from seehear.serve.runs import Runs
-from seehear.serve.server import serve
 
 
 def status_of(library, tmp_path):
@@ -131,7 +130,7 @@ def test_a_server_that_is_interrupted_says_so_in_a_word(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     LibraryTables.create(tmp_path / "lib")
-    monkeypatch.setattr("seehear.serve.server.serve", interrupted)
+    monkeypatch.setattr("seehear.serve.app.serve", interrupted)
     with pytest.raises(Interrupted, match=r"^stopped$"):
         Serve(library=str(tmp_path / "lib")).run()
 

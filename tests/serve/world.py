@@ -76,14 +76,13 @@ def build(folder: Path) -> Path:
 
 
 @contextmanager
-def client_of(library: str, cache: Path):
+def client_of(library: str, cache: Path, **options):
     """A client of a server over a library, in this process."""
     from starlette.testclient import TestClient
 
     from seehear.serve.app import create_app
     from seehear.serve.config import ServeConfig
 
-    with TestClient(
-        create_app(library, ServeConfig(cache=cache, device="cpu")), base_url="http://127.0.0.1:8710"
-    ) as client:
+    config = ServeConfig(cache=cache, device="cpu", **options)
+    with TestClient(create_app(str(library), config), base_url="http://127.0.0.1:8710") as client:
         yield client

@@ -303,7 +303,18 @@ def test_the_run_folder_says_what_was_trained(tmp_path):
     assert config["method"] == {"name": "toy", "width": 12, "dim": 8, "dropout": 0.2}
     assert config["recipe"] == "toy"
     entry = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
-    assert {"step", "loss", "loss/rows", "loss/columns", "grad_norm", "lr", "epoch", "rows_per_second"} <= entry.keys()
+    assert {
+        "step",
+        "loss",
+        "loss/rows",
+        "loss/columns",
+        "grad_norm",
+        "lr",
+        "epoch",
+        "rows_per_second",
+        "steps",
+        "seconds_left",
+    } <= entry.keys()
     assert entry["epoch"] == 5.0
     assert "training toy: 10 steps of 8 samples, on cpu" in (tmp_path / "run" / "log.txt").read_text()
 

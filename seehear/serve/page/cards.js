@@ -56,7 +56,7 @@ export function card(hit, { query = "", more, other = "", rank = 0, ranked = fal
       hit.kind ? scored(hit, ranked) : null,
       h("p", { class: "where" }, title === clip.source ? null : h("span", { class: "path", title: clip.source }, clip.source || "text alone"),
         ...aside(clip)),
-      hit.also?.length ? h("p", { class: "also", title: hit.also.join("\n") }, `also in ${hit.also.map(folderAndName).join(", ")}`) : null,
+      alsoIn(hit),
       other ? h("p", { class: "other" }, other) : null,
       stage.note,
       transcript(clip, stage, query),
@@ -78,7 +78,11 @@ function scored(hit, ranked) {
   return h("p", { class: "score" }, h("span", { class: `mod ${hit.kind}` }, KINDS[hit.kind]), bar, number);
 }
 
-const folderAndName = (path) => path.split("/").slice(-2).join("/");
+// Other places of a hit's or film's file.
+export function alsoIn({ also = [] }) {
+  const names = also.map((path) => path.split("/").slice(-2).join("/"));
+  return also.length ? h("p", { class: "also", title: also.join("\n") }, `also in ${names.join(", ")}`) : null;
+}
 
 function transcript(clip, stage, query) {
   if (!clip.texts.length) return null;

@@ -29,6 +29,11 @@ export function iconButton(name, drawing, attributes) {
   return h("button", { type: "button", "aria-label": name, title: name, ...attributes }, svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: drawing })));
 }
 
+// Button with a sign instead of words; `name` is its label for screen readers and its tooltip.
+export function signButton(name, sign, onclick) {
+  return h("button", { type: "button", "aria-label": name, title: name, onclick }, sign);
+}
+
 export const dated = (seconds) => (seconds == null ? "" : new Date(seconds * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" }));
 
 export const fileName = (path) => path.split("/").pop();

@@ -1,6 +1,6 @@
 // Results by film: a card for each film with its best moments and a timeline of all; photos and sounds in lists.
 
-import { acts, aside, cardOf, filmAddress, KINDS, sureness } from "./cards.js";
+import { acts, alsoIn, aside, cardOf, filmAddress, KINDS, sureness } from "./cards.js";
 import { clock, fileName, h, many, marked } from "./dom.js";
 import { correction } from "./own.js";
 import { Stage } from "./player.js";
@@ -62,7 +62,7 @@ function filmCard(film, { query, more, sure }) {
       h("h3", { class: "title" }, h("a", { href: link }, title)),
       h("p", { class: "where" }, folder(film.source) && h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(film.clip)),
       h("ol", { class: "moments" }, ...film.hits.map((hit) => h("li", {}, ...correctable(momentRow(hit, query, play, sure), hit, hit.clip)))),
-      also(film), note, acts(film.clip, best.start, more, h("a", { href: link }, "Open film"))),
+      alsoIn(film), note, acts(film.clip, best.start, more, h("a", { href: link }, "Open film"))),
     strip(film, play));
   widens(element);
   return element;
@@ -80,8 +80,6 @@ function momentRow(hit, query, play, sure) {
     ["seen", "heard"].includes(hit.kind) ? null : h("span", { class: "words" }, ...marked(hit.text, query)));
 }
 
-const also = (film) => film.also.length ? h("p", { class: "also", title: film.also.join("\n") }, `also in ${film.also.map((path) => path.split("/").slice(-2).join("/")).join(", ")}`) : null;
-
 // Card of a sound, a photo or a text.
 function fileCard(film, { query, more, sure }) {
   const { clip } = film, [hit] = film.hits;
@@ -97,7 +95,7 @@ function fileCard(film, { query, more, sure }) {
       h("p", { class: "score" }, h("span", { class: `mod ${hit.kind}` }, KINDS[hit.kind]), sure(hit)),
       ...(hit.text ? correctable(h("p", { class: ["seen", "heard"].includes(hit.kind) ? "words soft" : "words" }, ...marked(hit.text, query)), hit, clip.id) : []),
       h("p", { class: "where" }, folder(film.source) && h("span", { class: "path", title: film.source }, folder(film.source)), ...aside(clip)),
-      also(film), stage.note, acts(clip, hit.start, more)));
+      alsoIn(film), stage.note, acts(clip, hit.start, more)));
   return element;
 }
 

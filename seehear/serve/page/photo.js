@@ -1,7 +1,7 @@
 // A photo that fits the page and zooms by wheel, pinch, double click, keys and buttons; dragging pans it.
 
 import * as api from "./api.js";
-import { h } from "./dom.js";
+import { h, signButton } from "./dom.js";
 
 const MOST = 12; // largest zoom
 const STEP = 60; // pixels per arrow key
@@ -14,10 +14,9 @@ export class Photo {
     const original = api.mediaOf(film.scenes[0].id);
     this.image = h("img", { src: original, alt: film.texts[0]?.text || film.name, draggable: "false" });
     this.image.addEventListener("error", () => this.smaller(film, original, { told, failed }), { once: true });
-    const tool = (label, sign, act) => h("button", { type: "button", "aria-label": label, title: label, onclick: act }, sign);
     this.shown = h("output", {}, "100 %");
     this.element = h("div", { class: "photo", tabindex: "0", role: "group", "aria-label": "Photo: plus and minus zoom, arrows move it" },
-      this.image, h("span", { class: "zoom" }, tool("Zoom out", "−", () => this.zoom(1 / 1.5)), this.shown, tool("Zoom in", "+", () => this.zoom(1.5)), tool("Fit", "Fit", () => this.zoom(0))));
+      this.image, h("span", { class: "zoom" }, signButton("Zoom out", "−", () => this.zoom(1 / 1.5)), this.shown, signButton("Zoom in", "+", () => this.zoom(1.5)), signButton("Fit", "Fit", () => this.zoom(0))));
     this.listen();
   }
 

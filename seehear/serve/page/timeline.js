@@ -1,6 +1,6 @@
 // Timeline of a file with lanes for scenes, texts, sound and hits, one playhead and a zoomable axis.
 
-import { clock, h, svg } from "./dom.js";
+import { clock, h, signButton, svg } from "./dom.js";
 
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
 const CLOSEST = 8; // least seconds on the axis
@@ -24,9 +24,8 @@ export class Timeline {
     this.sheet = h("div", { class: "extent", "aria-hidden": "true" }, this.ruler);
     this.axis = h("div", { class: "axis", tabindex: "0", role: "group", "aria-label": "Timeline" }, this.sheet);
     this.names = h("div", { class: "names", "aria-hidden": "true" }, h("span", { class: "ruler" }));
-    const tool = (label, sign, act) => h("button", { type: "button", "aria-label": label, title: label, onclick: act }, sign);
     this.tools = h("span", { class: "zoom" },
-      tool("Show more of the timeline", "−", () => this.scale(0.5)), tool("Zoom in on the timeline", "+", () => this.scale(2)), tool("Show the whole timeline", "All", () => this.scale(0)));
+      signButton("Show more of the timeline", "−", () => this.scale(0.5)), signButton("Zoom in on the timeline", "+", () => this.scale(2)), signButton("Show the whole timeline", "All", () => this.scale(0)));
     this.element = h("section", { class: "timeline", "aria-label": "Timeline", hidden: true }, this.names, this.axis, this.tools);
     if (film.scenes.length > 1) this.lane("Scenes", "scenes", film.scenes.map((scene) => ({ ...scene, text: scene.labels.join(", "), name: scene.labels.join(", "), kind: scene.searchable ? "" : "waiting" })));
     for (const [name, kind, kinds] of [["Spoken", "spoken", ["spoken", "subtitle"]], ["On screen", "screen", ["screen"]], ["Captions", "text", ["caption"]]])

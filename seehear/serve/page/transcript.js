@@ -1,6 +1,6 @@
 // Transcript of a file: follows the playback, can be searched, and plays a line on click.
 
-import { clock, h, many } from "./dom.js";
+import { clock, h, many, signButton } from "./dom.js";
 import { correction } from "./own.js";
 
 const KINDS = { spoken: "Spoken", subtitle: "Subtitles", screen: "On screen", caption: "Captions" };
@@ -21,9 +21,8 @@ export class Transcript {
     this.field.addEventListener("keydown", (event) => {
       if (event.key === "Enter") this.step(event.shiftKey ? -1 : 1);
     });
-    const step = (by, label, sign) => h("button", { type: "button", "aria-label": label, onclick: () => this.step(by) }, sign);
     this.element = h("section", { class: "transcribed", "aria-label": "Transcript" },
-      h("div", { class: "find" }, this.field, this.count, step(-1, "Previous", "↑"), step(1, "Next", "↓")),
+      h("div", { class: "find" }, this.field, this.count, signButton("Previous", "↑", () => this.step(-1)), signButton("Next", "↓", () => this.step(1))),
       this.chips(), this.list, this.back);
     for (const event of ["wheel", "touchmove"]) this.list.addEventListener(event, () => this.follow(false), { passive: true });
     this.list.addEventListener("pointerdown", (event) => event.target === this.list && this.follow(false)); // the scroll bar
