@@ -61,6 +61,10 @@ class Indexer(Protocol):
         """(B, E) float32 unit vectors by modality."""
         ...
 
+    def lance_metadata(self, library_uri: str, model: str) -> Mapping[str, str]:
+        """Schema metadata by which LanceDB loads the space of an index. `model`: address of the space."""
+        ...
+
 
 @dataclass(frozen=True)
 class IndexReport:
@@ -86,30 +90,26 @@ def build_index(
     *,
     name: str,
     model: str = "",
-    modalities: Sequence[Modality] = (),
-    frames: bool = False,
     made: str = "",
-    metadata: Mapping[str, str] | None = None,
     approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
     """Brings the index `name` up to date.
 
-    model: address of the run, by which search loads it.
-    modalities: modalities of the rows; all of the space by default.
-    frames: a film has a row for each frame that its encoder gave, in place of one of its own; for spaces without
-        training, as others have learned from whole clips.
+    model: address of the run or frozen space, by which search loads it. A frozen space has a row for each frame of a
+        film that its encoder gave, in place of one of the film; others have learned from whole clips.
     made: time that decides which index is the newest; now by default.
-    metadata: schema metadata of a new table.
     """
-    modalities = tuple(modalities or space.encoders)
+    frozen = model.startswith("frozen:")
+    # A joint frozen space holds pictures and sounds: texts are compared by an encoder of texts.
+    modalities = tuple((frozen and [m for m in space.encoders if m != "text"]) or space.encoders)
     with writing(library.uri, "vectors"):  # all indexes share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
             # A table holds vectors of one width.
             library.drop(table_name("vectors", name))
-        table = library.vectors("vectors", name, space.dim, metadata)
+        table = library.vectors("vectors", name, space.dim, space.lance_metadata(library.uri, model))
         # Before the rows are read: what changes meanwhile leaves the index behind, and never unnoticed.
         read = versions(library)
-        added, kept, removed = _update_rows(library, space, name, _wanted(library, space, modalities, frames), frames)
+        added, kept, removed = _update_rows(library, space, name, _wanted(library, space, modalities, frozen), frozen)
         texts = update_fulltext(library)
         index_clips(library)
         now = datetime.now(UTC).isoformat()

@@ -43,7 +43,7 @@ JOINT, TEXTS = Space("video", "audio", "text"), Space("text", fingerprint="texts
 
 
 def indexed(library):
-    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy", modalities=("video", "audio"))
+    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy")
     calibrate_index(library, JOINT, "frozen-toy")
     if any(clip.texts for clip in library.clips()):
         build_index(library, TEXTS, name="frozen-texts", model="frozen:#texts")
@@ -363,7 +363,7 @@ def film_of(folder, words, *, seconds):
     items = [frame_item((n + 0.5) * seconds / len(words)) for n in range(len(words))]
     for item, vector in zip([0, *items], [np.mean(latents, axis=0), *latents], strict=True):
         table.append(replace(toy.rows([clip], "video"), items=np.array([item]), vectors=vector[None]))
-    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy", modalities=("video", "audio"), frames=True)
+    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy")
     return library, clip
 
 
@@ -381,9 +381,9 @@ def test_a_film_is_found_by_the_frame_that_answers(tmp_path, word, still, start,
 def test_a_run_reads_films_and_no_frames(tmp_path):
     library, clip = film_of(tmp_path, ["rain", "bell"], seconds=4.0)
     assert len([i for i in library.vectors("vectors", "frozen-toy").read(f"id = '{clip.id}'").items if i > 0]) == 2
-    build_index(library, JOINT, name="run", modalities=("video",))
+    build_index(library, Space("video"), name="run")
     assert library.vectors("vectors", "run").read(f"id = '{clip.id}'").items.tolist() == [0]
-    again = build_index(library, JOINT, name="frozen-toy", modalities=("video", "audio"), frames=True)
+    again = build_index(library, JOINT, name="frozen-toy", model="frozen:#toy")
     assert (again.added, again.removed) == (0, 0)
 
 
