@@ -17,6 +17,7 @@ from seehear.search.behind import behind
 from seehear.search.index import IndexReport, build_index, indexes
 from seehear.space import SharedSpace, model_of
 from seehear.space.frozen import FROZEN, frozen_towers
+from seehear.space.lance import embedding_metadata
 from seehear.space.saved import verdict_of
 
 
@@ -44,7 +45,8 @@ def index_run(library: LibraryTables, run: str | Path, *, name: str = "", device
     name = name or folder.name
     if verdict := verdict_of(folder):
         say(f"{folder.name}: {verdict['words']}")
-    report = build_index(library, space, name=name, model=str(folder))
+    metadata = embedding_metadata(library.uri, str(folder))
+    report = build_index(library, space, name=name, model=str(folder), metadata=metadata)
     calibrate_index(library, space, name)
     return report
 
@@ -84,7 +86,9 @@ def index_frozen(library: LibraryTables, *, device: str = "auto", spaces: Spaces
             first = datetime.fromisoformat(before["made"])
         try:
             made = (first - timedelta(microseconds=n)).isoformat(timespec="microseconds")
-            report = build_index(library, space, name=index, model=f"{FROZEN}#{name}", made=made)
+            model = f"{FROZEN}#{name}"
+            metadata = embedding_metadata(library.uri, model)
+            report = build_index(library, space, name=index, model=model, made=made, metadata=metadata)
         except SeehearError as error:
             say(str(error))
             continue

@@ -25,9 +25,9 @@ from seehear.progress import counted, progress, say
 from seehear.search.fulltext import update_fulltext
 from seehear.types import Modality
 
-# Rows from which Lance's IVF index is built and used.
-# It saves memory and half of the time to the first answer (docs/serve.md, docs/scaling.md).
 APPROXIMATE_FROM = 1_000_000
+"""Rows from which Lance's IVF index is built and used: it saves memory and half of the time to the first answer
+(docs/serve.md, docs/scaling.md)."""
 # Clips from which scanning a column takes longer than reading an index over it.
 _INDEXED_FROM = 50_000
 _BATCH = 4096
@@ -61,10 +61,6 @@ class Indexer(Protocol):
         """(B, E) float32 unit vectors by modality."""
         ...
 
-    def lance_metadata(self, library_uri: str, model: str) -> Mapping[str, str]:
-        """Schema metadata by which LanceDB loads the space of an index. `model`: address of the space."""
-        ...
-
 
 @dataclass(frozen=True)
 class IndexReport:
@@ -91,13 +87,14 @@ def build_index(
     name: str,
     model: str = "",
     made: str = "",
-    approximate_from: int = APPROXIMATE_FROM,
+    metadata: Mapping[str, str] | None = None,
 ) -> IndexReport:
     """Brings the index `name` up to date.
 
     model: address of the run or frozen space, by which search loads it. A frozen space has a row for each frame of a
         film that its encoder gave, in place of one of the film; others have learned from whole clips.
     made: time that decides which index is the newest; now by default.
+    metadata: schema metadata of a new table.
     """
     frozen = model.startswith("frozen:")
     # A joint frozen space holds pictures and sounds: texts are compared by an encoder of texts.
@@ -106,7 +103,7 @@ def build_index(
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
             # A table holds vectors of one width.
             library.drop(table_name("vectors", name))
-        table = library.vectors("vectors", name, space.dim, space.lance_metadata(library.uri, model))
+        table = library.vectors("vectors", name, space.dim, metadata)
         # Before the rows are read: what changes meanwhile leaves the index behind, and never unnoticed.
         read = versions(library)
         added, kept, removed = _update_rows(library, space, name, _wanted(library, space, modalities, frozen), frozen)
@@ -118,7 +115,7 @@ def build_index(
         before = indexes(library).get(name, {})
         if before.get("maker") == space.fingerprint and "background" in before:
             about["background"] = before["background"]  # other processes search by it until the next calibration
-        recall, probes = build_approximate(library, name) if len(table) >= approximate_from else (None, 0)
+        recall, probes = build_approximate(library, name) if len(table) >= APPROXIMATE_FROM else (None, 0)
         set_index(library, name, about | {"recall": recall, "probes": probes})
         return IndexReport(name, added, kept, removed, len(table), texts, recall)
 

@@ -46,7 +46,8 @@ def _space(address: str) -> SharedSpace:
 
 
 def embedding_metadata(library_uri: str, model: str) -> dict[str, str]:
-    """Result of `SharedSpace.lance_metadata`."""
+    """Schema metadata by which LanceDB loads the space of an index. `model`: address of the space in the library. A
+    moved library has to be indexed again."""
     if model.startswith(FROZEN):
         # Absolute: LanceDB may open the table from any working directory.
         where = library_uri if "://" in library_uri else str(Path(library_uri).resolve())

@@ -116,14 +116,6 @@ class SharedSpace(SpaceModel):
 
         return export_onnx(self, Path(folder))
 
-    def lance_metadata(self, library_uri: str, model: str) -> Mapping[str, str]:
-        """Schema metadata by which LanceDB loads the space of an index. `model`: its address in the library. A moved
-        library has to be indexed again."""
-        # Also registers the function: LanceDB writes to no table that names an unknown one.
-        from seehear.space.lance import embedding_metadata
-
-        return embedding_metadata(library_uri, model)
-
     @property
     def modalities(self) -> tuple[str, ...]:
         """Kinds of input that can be encoded: 'text', 'image', 'video', 'audio'. Pictures and films share encoders."""

@@ -193,10 +193,11 @@ def test_a_library_without_index_is_told(tmp_path):
         Searcher(toy.library(tmp_path), toy.Space(), "run")
 
 
-def test_approximate_search_finds_the_same(tmp_path):
+def test_approximate_search_finds_the_same(tmp_path, monkeypatch):
     made = toy.library(tmp_path, 240)
     build_index(made, toy.Space(), name="exact")
-    build_index(made, toy.Space(), name="ann", approximate_from=500)
+    monkeypatch.setattr("seehear.search.index.APPROXIMATE_FROM", 500)
+    build_index(made, toy.Space(), name="ann")
     exact, ann = (Searcher(made, toy.Space(), name) for name in ("exact", "ann"))
     for query in ("dog", {"audio": "rain.wav"}, {"clip": "cat01"}):
         for filters in (None, Filters(splits=("train",)), Filters(labels=("emu",))):

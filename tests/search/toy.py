@@ -43,9 +43,6 @@ class Space:
         self.embedded += sum(len(x) for x in latents.values())
         return {m: unit(x) for m, x in latents.items()}
 
-    def lance_metadata(self, library_uri, model):
-        return {}
-
     def encode_query(self, items):
         found = []
         for item in items:
