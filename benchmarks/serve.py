@@ -34,8 +34,8 @@ import numpy as np
 import seehear.serve.app
 from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key, in_batches
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
+from seehear.search import gallery
 from seehear.search import index as search_index
-from seehear.search.exact import ExactSearch
 from seehear.space import SharedSpace
 from seehear.train.files import save_model
 
@@ -160,7 +160,7 @@ class Queries:
     @classmethod
     def drawn(cls, x: np.ndarray, count: int) -> Queries:
         rows = np.random.default_rng(1).choice(len(x), count + UNCOUNTED, replace=False)
-        nearest = ExactSearch(x).search(x[rows], K + 1)[1]
+        nearest = [gallery.nearest(x, x[row], K + 1)[1] for row in rows]
         return cls(rows, [set(found.tolist()) - {int(n)} for n, found in zip(rows, nearest, strict=True)])
 
 

@@ -13,10 +13,9 @@ import numpy as np
 from seehear.errors import SeehearError
 from seehear.library.tables import LibraryTables, Vectors, one_of, quote, table_name
 from seehear.nn.unit import unit
-from seehear.search.exact import ExactSearch
 from seehear.search.filters import ASKED, Allowed
 from seehear.search.index import nearest_approximate
-from seehear.types import Modality
+from seehear.types import Bool, Float, Int, Modality
 
 Found = tuple[str, int, Modality, float]
 """Clip id, item (number of the text), matching modality, score."""
@@ -78,7 +77,7 @@ class ExactGallery:
         for m, mean_E in self.means.items():
             own = self.kind_of_row == self.kinds.index(m)
             vectors_NE[own] = unit(vectors_NE[own] - mean_E)
-        self.search = ExactSearch(vectors_NE)
+        self.vectors_NE = vectors_NE
         # Rows are sorted by clip: another one begins wherever the id changes.
         starts = np.concatenate([[True], self.ids[1:] != self.ids[:-1]]) if len(self.ids) else np.zeros(0, bool)
         self.clip_of_row = np.cumsum(starts) - 1
@@ -91,10 +90,9 @@ class ExactGallery:
     def rows(
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
-        scores, found = self.search.search(query_E[None], k, mask_N=self._mask(modalities, only))
-        rows = found[0]
+        scores, rows = nearest(self.vectors_NE, query_E, k, self._mask(modalities, only))
         kinds = [self.kinds[kind] for kind in self.kind_of_row[rows]]
-        return list(zip(self.ids[rows].tolist(), self.items[rows].tolist(), kinds, scores[0].tolist(), strict=True))
+        return list(zip(self.ids[rows].tolist(), self.items[rows].tolist(), kinds, scores.tolist(), strict=True))
 
     def _mask(self, modalities: Sequence[Modality], only: set[str] | None) -> np.ndarray | None:
         mask = None
@@ -111,7 +109,7 @@ class ExactGallery:
         # Rows are stored sorted by clip.
         rows = slice(bisect_left(self.ids, clip), bisect_right(self.ids, clip))
         modalities = np.array([self.kinds[kind] for kind in self.kind_of_row[rows]], dtype=object)
-        return _by_modality(modalities, self.search.vectors_NE[rows])
+        return _by_modality(modalities, self.vectors_NE[rows])
 
 
 class ApproximateGallery:
@@ -161,3 +159,60 @@ def _means(library: LibraryTables, rows: Vectors, vectors_NE: np.ndarray) -> dic
             raise SeehearError(f"gap removal needs training clips with {m}: this library's index has none")
         means[m] = vectors_NE[own].mean(axis=0)
     return means
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Exact search at the speed of memory: a query is bound by reading N x E floats once. `np.vecdot` reads at that speed;
+# the matrix-vector products of OpenBLAS and MKL reach a third of it (`benchmarks/search.py`).
+
+# A mask that keeps less than this share of rows: only these are read, copied in parts that stay in the cache.
+_FEW, _GATHER = 0.3, 1 << 12
+# Scores of a column of the grid of `top`.
+_ROWS = 32
+
+
+def nearest(
+    vectors_NE: Float[np.ndarray, "n e"],
+    query_E: Float[np.ndarray, " e"],
+    k: int,
+    mask_N: Bool[np.ndarray, " n"] | None = None,
+) -> tuple[Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """(scores, rows) of the k largest inner products, best first, equal scores by row; fewer where there are fewer
+    rows. `mask_N`: True where a row may be found. Vectors are float32 and not copied: a memory map stays one."""
+    # Another type would make NumPy convert all rows to it, a copy of the whole gallery.
+    query_E = np.ascontiguousarray(query_E, np.float32)
+    rows = None if mask_N is None else np.flatnonzero(mask_N)
+    if rows is None or len(rows) > _FEW * len(vectors_NE):
+        scores = np.vecdot(vectors_NE, query_E)
+        scores = scores if rows is None else scores[rows]
+    else:
+        # One gather of all rows would be written to memory and read again.
+        scores = np.empty(len(rows), np.float32)
+        for at in range(0, len(rows), _GATHER):
+            np.vecdot(vectors_NE[rows[at : at + _GATHER]], query_E, out=scores[at : at + _GATHER])
+    best = top(scores, k)
+    return scores[best], best if rows is None else rows[best]
+
+
+def top(scores_N: Float[np.ndarray, " n"], k: int) -> Int[np.ndarray, " k"]:
+    """Indices of the k largest (all of fewer), largest first, equal ones in their order."""
+    # Scores in rows of a grid: k scores reach the k-th largest of its column maxima, so only those that reach it, all
+    # in columns whose maximum does, are sorted.
+    columns = len(scores_N) // _ROWS
+    if columns >= 4 * k:
+        whole = columns * _ROWS
+        grid_RM = scores_N[:whole].reshape(_ROWS, columns)
+        maxima_M = grid_RM.max(axis=0)
+        bound = np.partition(maxima_M, columns - k)[columns - k]
+        good = np.flatnonzero(maxima_M >= bound)
+        row, column = np.nonzero(grid_RM[:, good] >= bound)
+        rest = np.flatnonzero(scores_N[whole:] >= bound) + whole
+        candidates = np.concatenate([row * columns + good[column], rest])
+    else:
+        candidates = np.arange(len(scores_N))
+    # Partitioned and then cut by value, not by place: `argpartition` picks any of several rows that tie at the bound.
+    if len(candidates) > 8 * k:
+        partial = np.argpartition(scores_N[candidates], len(candidates) - k)
+        bound = scores_N[candidates[partial[len(candidates) - k]]]
+        candidates = candidates[scores_N[candidates] >= bound]
+    return candidates[np.argsort(-scores_N[candidates], kind="stable")[:k]]
