@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import Flat, show
+from seehear.commands.parsing import Flat, OnDevice, Printed
 from seehear.datasets.base import ImportOptions
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.library.clips import PrepareOptions
@@ -20,7 +20,7 @@ from seehear.progress import counted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare:
+class Prepare(Printed):
     """Bring a library up to date with folders of media, or with manifests (CSV, JSONL, Parquet).
 
     New and changed files are read, deleted ones removed, unreadable ones set aside with the reason.
@@ -33,17 +33,15 @@ class Prepare:
     library: str
     """Library, made where there is none."""
     options: Annotated[PrepareOptions, Flat] = field(default_factory=PrepareOptions)
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.library.prepare import prepare
 
-        show(prepare(self.inputs, self.library, self.options), as_json=self.json)
+        self.show(prepare(self.inputs, self.library, self.options))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encode:
+class Encode(OnDevice, Printed):
     """Run frozen encoders over the clips of a library and store their vectors. Resumes where it stopped; vectors that
     are current are not computed again.
 
@@ -70,10 +68,6 @@ class Encode:
     """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
     models: int = 1
     """Processes that hold the model with --engine ray, each on a GPU where the cluster has any."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "batch_size", "models")
@@ -95,11 +89,11 @@ class Encode:
             models=self.models,
             preset=self.preset or "",
         )
-        show(report, as_json=self.json)
+        self.show(report)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Info:
+class Info(Printed):
     """Show the content of a library: clips, splits, vectors, and files set aside.
 
     Example: seehear info lib --rejects
@@ -108,8 +102,6 @@ class Info:
     library: Positional[str]
     rejects: bool = False
     """List every file and row set aside, with the reason."""
-    json: bool = False
-    """Print as JSON."""
 
     def run(self) -> None:
         from seehear.library.summary import Tally, report
@@ -119,7 +111,7 @@ class Info:
         rejects = library.rejects() if self.rejects else []
         if self.json:
             numbers = {"tables": {s.table: s.rows for s in tables}, "gone": {s.table: s.run for s in tables if s.gone}}
-            show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
+            self.show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]})
             return
         # The third line is of a run of `prepare`; what was set aside is listed in full below.
         print("\n".join(str(summary).splitlines()[:2]))
@@ -140,7 +132,7 @@ class Info:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drop:
+class Drop(Printed):
     """Delete tables of vectors from a library: of deleted runs, or of encoders no longer used. 'seehear info' lists
     them. Clips and media stay; 'encode' and 'index' can make the tables again.
 
@@ -150,8 +142,6 @@ class Drop:
     library: Positional[str]
     tables: Positional[tuple[str, ...]]
     """Names, from 'seehear info'."""
-    json: bool = False
-    """Print the deleted tables as JSON."""
 
     def run(self) -> None:
         library = LibraryTables.open(self.library)
@@ -163,11 +153,11 @@ class Drop:
                 key = _runs(library).get(table, ("", ""))[0]
                 library.drop(table)
                 library.forget(key)
-        show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}", as_json=self.json)
+        self.show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import:
+class Import(Printed):
     """Import a standard data set into a library, from its official files below a folder. Nothing is downloaded. Missing
     media are counted and listed, and so is every difference from the set that published numbers are about.
 
@@ -181,8 +171,6 @@ class Import:
     library: str | None = None
     """Library, made where there is none."""
     options: Annotated[ImportOptions, Flat] = field(default_factory=ImportOptions)
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.datasets.protocols import check, protocols_of
@@ -200,7 +188,7 @@ class Import:
         report = import_dataset(self.name, self.root, self.library, self.options)
         checks = [check(protocol, self.library) for protocol in protocols_of(self.name)]
         if self.json:
-            show({**asdict(report), "protocols": [asdict(found) for found in checks]}, as_json=True)
+            self.show({**asdict(report), "protocols": [asdict(found) for found in checks]})
             return
         print(report, *checks, sep="\n")
 
@@ -210,7 +198,7 @@ class Import:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transcribe:
+class Transcribe(Printed):
     """Transcribe recordings with Whisper, so that words find speech. Each file is read once, and clips get the lines
     spoken in them, with times. Resumes where it stopped; your own texts stay as they are.
 
@@ -231,8 +219,6 @@ class Transcribe:
     """Processes, each with the model and a core; one a core by default."""
     engine: Literal["local", "ray"] = "local"
     """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.library.transcribe import transcribe
@@ -257,11 +243,11 @@ class Transcribe:
             # With --json, standard output is JSON and nothing else.
             if not self.json:
                 print(f"{counted(files, 'subtitle file')} in {folder}")
-        show(report, as_json=self.json)
+        self.show(report)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ocr:
+class Ocr(Printed):
     """Read the text in films and pictures, so that words find it. Frames are read where the picture changes; clips get
     the lines, with times. Resumes where it stopped; your own texts stay as they are.
 
@@ -273,13 +259,11 @@ class Ocr:
     """Processes, each with the models and a core; one a core by default."""
     engine: Literal["local", "ray"] = "local"
     """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.library.ocr import ocr
 
-        show(ocr(LibraryTables.open(self.library), workers=self.workers, engine=self.engine), as_json=self.json)
+        self.show(ocr(LibraryTables.open(self.library), workers=self.workers, engine=self.engine))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from seehear.commands.search import show_answer
+from seehear.commands.search import QueryOptions
 from seehear.errors import SeehearError
 from seehear.library import clip_table
 from seehear.library.current import frame_item
@@ -173,9 +173,9 @@ def test_nothing_close_is_said(searcher, capsys):
     assert (there.words, absent.words) == (there.hits[0].words, "nothing close")
     assert there.words != "nothing close"
     assert {hit["words"] for hit in absent.plain()["hits"]} == {"nothing close"}
-    show_answer(absent, as_json=False)
+    QueryOptions().tell("", absent, [])
     assert capsys.readouterr().out.startswith("Nothing close to 'xylophone quantum banking'; the nearest are:\n  1  ")
-    show_answer(there, as_json=False)
+    QueryOptions().tell("", there, [])
     assert "othing close to" not in capsys.readouterr().out
     assert searcher.search("a horse", filters=Filters(labels=("emu",))).words == "nothing close"
 
