@@ -118,7 +118,8 @@ class QueryOptions(OnDevice, Printed):
     def tell(self, uri: str, answer: Answer, behind: Iterable[str]) -> None:
         """Prints an answer, the verdict first, or as JSON (docs/search.md), and saves its moments as files or in a
         list, if an option asks for it. `behind`: what each index lacks."""
-        for line in _one_each(behind):
+        # One line for each command: lines differ in their counts, and name the command after ': run'.
+        for line in {line.partition(": run")[2]: line for line in behind if line}.values():
             say(line)
         if self.json:
             self.show(answer)
@@ -211,12 +212,6 @@ class Search(QueryOptions):
             print("nothing found: the filters leave no clip")
         for number, hit in enumerate([] if self.json else hits, start=1):
             print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
-
-
-def _one_each(lines: Iterable[str]) -> list[str]:
-    """The lines of `behind` for several indexes, reduced to one for each command."""
-    # Lines differ in their counts, and name the command after ': run'.
-    return list({line.partition(": run")[2]: line for line in lines if line}.values())
 
 
 @dataclass(frozen=True, kw_only=True)

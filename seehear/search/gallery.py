@@ -26,6 +26,9 @@ _READ_BY_ID = 10_000
 
 
 class Gallery(Protocol):
+    means: dict[Modality, np.ndarray]
+    """(E,) mean by modality that is subtracted from the vectors; empty without gap removal."""
+
     def rows(
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None
     ) -> list[Found]:
@@ -117,6 +120,7 @@ class ApproximateGallery:
 
     def __init__(self, library: LibraryTables, name: str, *, probes: int, kinds: Sequence[Modality]):
         self.library, self.name, self.probes, self.kinds = library, name, probes, frozenset(kinds)
+        self.means: dict[Modality, np.ndarray] = {}
 
     def rows(
         self, query_E: np.ndarray, k: int, modalities: Sequence[Modality], only: set[str] | None = None

@@ -269,7 +269,8 @@ def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
     raw.create_index("id", config=index.BTree(), replace=True)  # rows of one clip, and of the few that pass a filter
     # A fixed sample: measuring the same index again gives the same recall.
     offsets = np.random.default_rng(0).choice(rows, min(_CHECKED, rows), replace=False)
-    queries_QE = vectors_at(raw, offsets)
+    checked = raw.take_offsets(offsets.tolist()).select(["vector"]).to_arrow()
+    queries_QE = np.asarray(checked["vector"].to_pylist(), np.float32)
     truth = _nearest_by_scan(table, queries_QE, 10)
     recall = 0.0
     for probes in _PROBES:
@@ -279,12 +280,6 @@ def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
             break
     say(f"approximate index of {rows:,} vectors: recall@10 {recall:.3f} on {len(queries_QE)} of them, {probes} lists")
     return recall, probes
-
-
-def vectors_at(raw: Any, offsets: np.ndarray) -> np.ndarray:
-    """(N, E) float32: the vectors of a LanceDB table at these row offsets."""
-    rows = raw.take_offsets([int(offset) for offset in offsets]).select(["vector"]).to_arrow()
-    return np.asarray(rows["vector"].to_pylist(), np.float32)
 
 
 def _nearest_by_scan(table: VectorTable, queries_QE: np.ndarray, k: int) -> list[set[tuple[str, int, str]]]:

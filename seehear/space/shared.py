@@ -16,9 +16,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
@@ -54,8 +53,8 @@ class SharedSpace(SpaceModel):
         `revision` being a branch, tag or commit; or 'frozen:LIBRARY#NAME', a space of untrained joint encoders."""
         from seehear.space.saved import load_method, model_folder
 
-        if is_hub_id(str(folder)):
-            folder = download(str(folder), revision)
+        if _is_hub_id(str(folder)):
+            folder = _download(str(folder), revision)
         method, config, inputs = load_method(folder)
         if not method.spaces:
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
@@ -107,8 +106,20 @@ class SharedSpace(SpaceModel):
     ) -> str:
         """Uploads the folder of `save_pretrained` to 'user/name' of the model hub, and returns the commit's address. A
         missing repository is created. Needs `hf auth login`, HF_TOKEN or `token`."""
-        save = partial(self.save_pretrained, licence=licence, where=repo_id)
-        return upload(repo_id, save, private=private, message=commit_message, revision=revision, token=token)
+        hub = require("huggingface_hub", "hub")
+        api: Any = hub.HfApi(token=token)
+        with tempfile.TemporaryDirectory(prefix="seehear-push-") as folder:
+            self.save_pretrained(folder, licence=licence, where=repo_id)
+            try:
+                api.create_repo(repo_id, private=private, exist_ok=True)
+                if revision is not None:
+                    api.create_branch(repo_id, branch=revision, exist_ok=True)
+                options = {"commit_message": commit_message, "revision": revision, "ignore_patterns": [".*"]}
+                made = api.upload_folder(repo_id=repo_id, folder_path=folder, **options)
+            except Exception as error:
+                # The hub raises errors of its network library, which changes with its version.
+                raise SeehearError(f"{repo_id} cannot be written on the hub: {error}") from error
+        return str(made.commit_url)
 
     def export_onnx(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Writes the encoders and heads as ONNX graphs, and model.json, which lists them; returns its content."""
@@ -217,19 +228,19 @@ def _unit_rows(x: Any) -> Tensor:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Download and upload of spaces on a model hub.
+# Download of spaces from a model hub.
 
 _ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 # Nothing else is downloaded: repositories also hold pickles, and weights of other frameworks.
 _FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "model/*"]
 
 
-def is_hub_id(address: str) -> bool:
+def _is_hub_id(address: str) -> bool:
     """True for an address 'user/name' of a hub, unless a local folder has that name."""
     return bool(_ID.fullmatch(address)) and not Path(address).exists()
 
 
-def download(address: str, revision: str | None) -> Path:
+def _download(address: str, revision: str | None) -> Path:
     """Folder of a hub model in the hub's cache. Raises `SeehearError` for an unknown model, or without network."""
     hub = require("huggingface_hub", "hub")
     try:
@@ -241,24 +252,3 @@ def download(address: str, revision: str | None) -> Path:
     except Exception as error:
         # The hub raises errors of its network library, which changes with its version.
         raise hub_unreachable(address, error, "train it, or try again with a network") from error
-
-
-def upload(
-    repo_id: str, save: Callable[[Path], None], *, private: bool, message: str, revision: str | None, token: str | None
-) -> str:
-    """Uploads the folder that `save` writes, and returns the address of the commit; creates a missing repository."""
-    hub = require("huggingface_hub", "hub")
-    api: Any = hub.HfApi(token=token)
-    with tempfile.TemporaryDirectory(prefix="seehear-push-") as folder:
-        save(Path(folder))
-        try:
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            if revision is not None:
-                api.create_branch(repo_id, branch=revision, exist_ok=True)
-            made = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, commit_message=message, revision=revision, ignore_patterns=[".*"]
-            )
-        except Exception as error:
-            # Errors of the network library, as above.
-            raise SeehearError(f"{repo_id} cannot be written on the hub: {error}") from error
-    return str(made.commit_url)

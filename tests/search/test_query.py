@@ -178,7 +178,7 @@ def test_the_gap_is_measured_on_training_clips(library):
     rows = library.vectors("vectors", "run").read()
     train = {c.id for c in library.clips("split = 'train'")}
     own = [i for i, m in enumerate(rows.modalities) if m == "text" and rows.ids[i] in train]
-    np.testing.assert_allclose(searcher.means["text"], toy.unit(rows.vectors[own]).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(searcher.gallery.means["text"], toy.unit(rows.vectors[own]).mean(axis=0), atol=1e-5)
 
 
 def test_an_index_of_another_model_is_refused(library):
