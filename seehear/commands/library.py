@@ -124,6 +124,7 @@ class Info(Printed):
             print(f"  set aside: {count:,} x {reason}")
         for reject in rejects:
             print(f"  {reject.path}: {reject.reason} ({reject.stage})")
+        # Read only where it is listed: a large library has a million files.
         for source in library.sources().values() if self.rejects else ():
             if damage := source.info.get("damage"):
                 print(f"  {source.source}: read in part: {damage}")
@@ -147,6 +148,7 @@ class Drop(Printed):
         library = LibraryTables.open(self.library)
         for table in self.tables:
             # Only tables of vectors have a name here: clips and media cannot be dropped.
+            # Listed anew each time, so that a table that is named twice is refused.
             if table not in (tables := _names(library)):
                 raise unknown("table", table, tables)
             with writing(library.uri):

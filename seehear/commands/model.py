@@ -170,6 +170,7 @@ class Evaluate(OnDevice, Printed):
     def run(self) -> None:
         command = command_line(self)
         if self.protocol:
+            # Papers' measures stand beside each other, under the name of their protocol.
             if self.out:
                 raise SeehearError("--protocol writes to protocols/NAME in the run's folder: leave --out out")
             found = evaluate_protocol(

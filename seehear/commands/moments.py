@@ -55,6 +55,7 @@ class Open(_OfFolder):
     config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
 
     def run(self) -> None:
+        # First: a missing extra is reported before the folder is read, which takes minutes.
         for package in ("fastapi", "uvicorn", "watchfiles"):
             require(package, "serve")
         if not self.folder.is_dir():

@@ -174,6 +174,7 @@ def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None =
 def _moment(hit: Mapping[str, Any]) -> Moment:
     names = ("start", "end", "kind", "text", "score", "confidence", "still")
     return Moment(
+        # JSON escapes what is no UTF-8 in a path, and the file is read by its own name.
         file=unprintable(hit["file"]),
         clip=hit["clip"]["id"],
         source=hit["clip"]["source"],

@@ -172,6 +172,7 @@ class Search(QueryOptions):
 
     def run(self) -> None:
         if self.index:
+            # Its hits are clips ranked by cosine, and no moments, which these two write.
             if self.save or self.edl:
                 raise SeehearError("--save and --edl do not go with --index: leave one of them out")
             return self._one_index(LibraryTables.open(self.library))
@@ -210,6 +211,7 @@ class Search(QueryOptions):
             self.show(hits)
         elif not hits:
             print("nothing found: the filters leave no clip")
+        # The cosine and no confidence in words: scores of one space are not calibrated.
         for number, hit in enumerate([] if self.json else hits, start=1):
             print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
 
