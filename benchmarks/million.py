@@ -164,17 +164,18 @@ def trained(setting: Setting) -> dict[str, Any]:
     }
 
 
-def _index(setting: Setting, **options: Any) -> dict[str, Any]:
-    from seehear.search.index import build_index
+def _index(setting: Setting, approximate_from: int) -> dict[str, Any]:
+    from seehear.search import index
     from seehear.space import SharedSpace
 
+    index.APPROXIMATE_FROM = approximate_from
     space = SharedSpace.from_pretrained(setting.run, device="cpu")
-    report = build_index(LibraryTables.open(setting.library), space, name="run", model=str(setting.run), **options)
+    report = index.build_index(LibraryTables.open(setting.library), space, name="run", model=str(setting.run))
     return {"rows": report.rows, "recall_at_10": report.recall}
 
 
 def indexed(setting: Setting) -> dict[str, Any]:
-    return _index(setting, approximate_from=10**12)
+    return _index(setting, 10**12)
 
 
 def _search(setting: Setting) -> dict[str, Any]:
@@ -219,7 +220,7 @@ def searched(setting: Setting) -> dict[str, Any]:
 
 def approximate(setting: Setting) -> dict[str, Any]:
     """Lance's inverted-file index over the same vectors, and its recall."""
-    return _index(setting, approximate_from=2)
+    return _index(setting, 2)
 
 
 def searched_approximate(setting: Setting) -> dict[str, Any]:

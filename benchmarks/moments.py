@@ -28,7 +28,7 @@ from seehear.search.background import calibrate_index
 from seehear.search.calibrate import background_phrases
 from seehear.search.filters import Filters
 from seehear.search.fulltext import update_fulltext
-from seehear.search.index import _index_ids, set_index
+from seehear.search.index import index_clips, set_index
 from seehear.search.moments import MomentSearch
 
 WIDTH, PER_FILM, PART, QUERIES = 384, 100, 100_000, 9
@@ -73,7 +73,7 @@ def make(path: Path, clips: int) -> None:
         contents = [f"{n:016x}" for n in at]
         vectors.append(Vectors(ids, np.zeros(len(at), np.int32), ["video"] * len(at), rows, ["f"] * len(at), contents))
     update_fulltext(library)
-    _index_ids(library)
+    index_clips(library)
 
 
 def cpu() -> tuple[float, float]:

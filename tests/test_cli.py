@@ -58,14 +58,19 @@ def test_the_studies_are_listed(capsys):
         assert "prepare" not in out
 
 
+# The result of a study is its folder, that of `open` and `serve` a page; an assistant has its own protocol.
+WITHOUT_RESULT = ("completion", "mcp", "open", "serve", "study")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_an_example(capsys, command):
+def test_every_command_explains_itself_with_an_example_and_prints_its_result_as_json_too(capsys, command):
     status, out, _ = run(capsys, *command.split(), "--help")
     assert status == 0
     assert f"seehear {command}" in out
     assert "Example" in out
     # The text of an option that turns something off says so.
     assert all(out.count(option) > 1 for option in re.findall(r"(?m)^\W*(--no-[\w.-]+)", out))
+    assert ("--json" in out) == (command.split()[0] not in WITHOUT_RESULT)
 
 
 @pytest.mark.parametrize(
@@ -208,15 +213,6 @@ def test_verbose_says_where_an_error_came_from_and_what_it_took(capsys):
     assert "of processor time" in err.splitlines()[-1]
 
 
-# The result of a study is its folder, that of `open` and `serve` a page; an assistant has its own protocol.
-WITH_RESULT = [name for name in COMMANDS if name.split()[0] not in ("completion", "mcp", "open", "serve", "study")]
-
-
-@pytest.mark.parametrize("command", WITH_RESULT)
-def test_every_command_that_prints_a_result_prints_it_as_json_too(capsys, command):
-    assert "--json" in run(capsys, *command.split(), "--help")[1]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_names_commands_options_and_recipes(capsys, shell):
@@ -251,10 +247,12 @@ def test_bash_completes(bash_script, tmp_path, monkeypatch):
     assert "mine" in completed(bash_script, "train", "m")
 
 
+RECIPES = [pytest.param(f"train lib {n}", marks=[pytest.mark.slow] if "." in n else []) for n in recipes()]
+"""Slow where a recipe has the options of another, or nearly."""
+
+
 @needs_bash
-@pytest.mark.parametrize(
-    "words", [*COMMANDS, "train lib", *(f"train lib {name}" for name in recipes()), "import clotho"], ids=str
-)
+@pytest.mark.parametrize("words", [*COMMANDS, "train lib", *RECIPES, "import clotho"], ids=str)
 def test_completion_offers_exactly_the_options_of_a_command(capsys, monkeypatch, bash_script, words):
     """As the help shows them: also each entry of a table, and of a switch one of --x and --no-x."""
     monkeypatch.setenv("COLUMNS", "100")

@@ -78,6 +78,8 @@ def test_one_input_gives_one_vector_and_a_list_a_row_each(space):  # noqa: F811
         space.encode(WORDS, prompt_name="passage")
     with pytest.raises(SeehearError, match="unknown precision 'int4'"):
         space.encode(WORDS, precision="int4")
+    with pytest.raises(SeehearError, match="did you mean 'truncate_dim'"):
+        space.encode(WORDS, truncate_dims=4)
     with pytest.raises(SeehearError, match="batch_size must be 1 or more"):
         space.encode(WORDS, batch_size=0)
 

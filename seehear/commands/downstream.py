@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from seehear import distributed
-from seehear.commands.parsing import Flat, command_line, show
+from seehear.commands.parsing import Flat, OnDevice, Printed, command_line
 from seehear.downstream.finetune import Pretrained
 from seehear.downstream.finetune import finetune as fine_tune
 from seehear.downstream.generate import KINDS, Generated, GenerateOptions, generate, save_pictures
@@ -27,7 +27,7 @@ from seehear.train.config import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class _FineTune:
+class _FineTune(Printed):
     """Fine-tune a tower of a trained run to a label of its library's clips, and measure it on held-out clips.
 
     --preset chooses the defaults of all other options: base (ours, for small sets); vatt.video, vatt.audio, vatt.image;
@@ -46,8 +46,6 @@ class _FineTune:
     """Library, if not the one of the training."""
     resume: bool = False
     """Continue the run in that folder."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         # Beside the pretrained run and not in it: the classifier is a run of its own.
@@ -62,7 +60,7 @@ class _FineTune:
         )
         # None without test clips, and on all processes of torchrun but the first.
         if report is not None:
-            show(report, as_json=self.json)
+            self.show(report)
         if distributed.rank() == 0 and not self.json:
             print(f"fine-tuned {folder / 'model'}")
 
@@ -84,7 +82,7 @@ def finetune(words: Sequence[str]) -> type[_FineTune]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class Probe(OnDevice, Printed):
     """Train probes on the frozen features of a run, beside the same network untrained.
 
     A probe is trained on the middle of each training clip; validation clips choose its settings; several views of a
@@ -99,17 +97,13 @@ class Probe:
     library: str | None = None
     """Library, if not the one of the training."""
     options: Annotated[ProbeOptions, Flat] = field(default_factory=ProbeOptions)
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         library = LibraryTables.open(self.library or trained_on(self.run_folder))
         model = Pretrained.load(self.run_folder)
         report = probe(model, library, self.label, self.options, device=self.device, command=command_line(self))
         save(report, self.run_folder, self.label)
-        show(report, as_json=self.json)
+        self.show(report)
         if not self.json:
             for result in report.results:
                 if "top1 over untrained" in result.details:
@@ -123,7 +117,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate:
+class Generate(OnDevice, Printed):
     """Paint a picture of a sound, words or a picture, as a trained model embeds it; several are averaged.
 
     --learn first trains a small painter on the pictures of the run's training clips. --pipeline and --condition use any
@@ -147,10 +141,6 @@ class Generate:
     options: Annotated[GenerateOptions, Flat] = field(default_factory=GenerateOptions)
     # With the prefix --painter: `steps`, `size` and `seed` are options of painting, too.
     painter: PainterOptions = field(default_factory=PainterOptions)
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the result as JSON."""
 
     def __post_init__(self) -> None:
         _check_picture(self.out)
@@ -173,7 +163,7 @@ class Generate:
             made = generate(self.run_folder, query, self.options, library=library, device=self.device)
             plain |= _plain(made, save_pictures(made, self.out))
         if distributed.rank() == 0:
-            show(plain if self.json else _lines(plain), as_json=self.json)
+            self.show(plain if self.json else _lines(plain))
 
     def _query(self) -> dict[str, str]:
         for path in (self.audio, self.image):
@@ -214,7 +204,7 @@ def _lines(plain: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruct:
+class Reconstruct(OnDevice, Printed):
     """Mask most of a clip and let a MAViL or DiffMAViL model restore it.
 
     The picture shows original, masked and restored frames and spectrogram. The .wav files beside it are the original
@@ -233,10 +223,6 @@ class Reconstruct:
     end: float = 0.0
     """End of the clip in the film, seconds; 0 for the end of the film."""
     options: Annotated[ReconstructOptions, Flat] = field(default_factory=ReconstructOptions)
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print errors and files as JSON."""
 
     def __post_init__(self) -> None:
         check_range(self, "[0, inf)", "start", "end")
@@ -252,7 +238,7 @@ class Reconstruct:
         paths = save_reconstruction(made, self.out)
         if self.json:
             errors = {m: float(shots.error) for m, shots in made.shots.items()}
-            show({"error": errors, "files": [str(path) for path in paths], "said": made.said}, as_json=True)
+            self.show({"error": errors, "files": [str(path) for path in paths], "said": made.said})
             return
         for m, shots in made.shots.items():
             print(f"{m}: error of hidden patches {shots.error:.3f} (1 = flat at their mean)")

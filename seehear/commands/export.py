@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import show
+from seehear.commands.parsing import Printed
 from seehear.errors import SeehearError
 from seehear.space.frozen import FROZEN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(Printed):
     """Write a library as Parquet, or a model as ONNX.
 
     A library gives clips.parquet, sources.parquet, and the current vectors of each encoder and index, for DuckDB,
@@ -28,8 +28,6 @@ class Export:
     """A library or a model."""
     out: Path
     """New folder."""
-    json: bool = False
-    """Print what was written as JSON."""
 
     def run(self) -> None:
         if self.out.is_dir() and any(self.out.iterdir()):
@@ -46,7 +44,7 @@ class Export:
 
         files = Library.open(self.what).to_parquet(self.out)
         lines = [f"{path}: {count:,} row{'' if count == 1 else 's'}" for path, count in files.items()]
-        show({"files": files} if self.json else "\n".join(lines), as_json=self.json)
+        self.show({"files": files} if self.json else "\n".join(lines))
 
     def _model(self) -> None:
         from seehear.space import SharedSpace
@@ -58,4 +56,4 @@ class Export:
             for graph in about["graphs"]
         ]
         lines += [f"not exported: {name}: {reason}" for name, reason in about["not_exported"].items()]
-        show(about if self.json else "\n".join(lines), as_json=self.json)
+        self.show(about if self.json else "\n".join(lines))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import Flat, show
+from seehear.commands.parsing import Flat, OnDevice, Printed
 from seehear.datasets.base import ImportOptions
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.library.clips import PrepareOptions
@@ -20,7 +20,7 @@ from seehear.progress import counted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare:
+class Prepare(Printed):
     """Bring a library up to date with folders of media, or with manifests (CSV, JSONL, Parquet).
 
     New and changed files are read, deleted ones removed, unreadable ones set aside with the reason.
@@ -33,8 +33,6 @@ class Prepare:
     library: str
     """Library, made where there is none."""
     options: Annotated[PrepareOptions, Flat] = field(default_factory=PrepareOptions)
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.library.prepare import prepare
@@ -42,11 +40,11 @@ class Prepare:
         # Before an empty library is made.
         if not self.inputs:
             raise SeehearError("nothing to prepare: give folders of media, or manifests")
-        show(prepare(self.inputs, self.library, self.options), as_json=self.json)
+        self.show(prepare(self.inputs, self.library, self.options))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encode:
+class Encode(OnDevice, Printed):
     """Run frozen encoders over the clips of a library and store their vectors. Resumes where it stopped; vectors that
     are current are not computed again.
 
@@ -73,10 +71,6 @@ class Encode:
     """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
     models: int = 1
     """Processes that hold the model with --engine ray, each on a GPU where the cluster has any."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "batch_size", "models")
@@ -96,11 +90,11 @@ class Encode:
             where=self.where,
             device=self.device,
         )
-        show(report, as_json=self.json)
+        self.show(report)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Info:
+class Info(Printed):
     """Show the content of a library: clips, splits, vectors, and files set aside.
 
     Example: seehear info lib --rejects
@@ -109,8 +103,6 @@ class Info:
     library: Positional[str]
     rejects: bool = False
     """List every file and row set aside, with the reason."""
-    json: bool = False
-    """Print as JSON."""
 
     def run(self) -> None:
         from seehear.library.summary import Tally, report
@@ -120,7 +112,7 @@ class Info:
         rejects = library.rejects() if self.rejects else []
         if self.json:
             numbers = {"tables": {s.table: s.rows for s in tables}, "gone": {s.table: s.run for s in tables if s.gone}}
-            show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]}, as_json=True)
+            self.show({**asdict(summary), **numbers, "set_aside": [asdict(r) for r in rejects]})
             return
         # The third line is of a run of `prepare`; what was set aside is listed in full below.
         print("\n".join(str(summary).splitlines()[:2]))
@@ -133,6 +125,7 @@ class Info:
             print(f"  set aside: {count:,} x {reason}")
         for reject in rejects:
             print(f"  {reject.path}: {reject.reason} ({reject.stage})")
+        # Read only where it is listed: a large library has a million files.
         for source in library.sources().values() if self.rejects else ():
             if damage := source.info.get("damage"):
                 print(f"  {source.source}: read in part: {damage}")
@@ -141,7 +134,7 @@ class Info:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drop:
+class Drop(Printed):
     """Delete tables of vectors from a library: of deleted runs, or of encoders no longer used. 'seehear info' lists
     them. Clips and media stay; 'encode' and 'index' can make the tables again.
 
@@ -151,8 +144,6 @@ class Drop:
     library: Positional[str]
     tables: Positional[tuple[str, ...]]
     """Names, from 'seehear info'."""
-    json: bool = False
-    """Print the deleted tables as JSON."""
 
     def run(self) -> None:
         library = LibraryTables.open(self.library)
@@ -160,17 +151,18 @@ class Drop:
             raise SeehearError(f"no table is named: 'seehear info {self.library}' lists them")
         for table in self.tables:
             # Only tables of vectors have a name here: clips and media cannot be dropped.
+            # Listed anew each time, so that a table that is named twice is refused.
             if table not in (tables := _names(library)):
                 raise unknown("table", table, tables)
             with writing(library.uri):
                 key = _runs(library).get(table, ("", ""))[0]
                 library.drop(table)
                 library.forget(key)
-        show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}", as_json=self.json)
+        self.show({"dropped": self.tables} if self.json else f"dropped {', '.join(self.tables)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import:
+class Import(Printed):
     """Import a standard data set into a library, from its official files below a folder. Nothing is downloaded. Missing
     media are counted and listed, and so is every difference from the set that published numbers are about.
 
@@ -184,8 +176,6 @@ class Import:
     library: str | None = None
     """Library, made where there is none."""
     options: Annotated[ImportOptions, Flat] = field(default_factory=ImportOptions)
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.datasets.protocols import check, protocols_of
@@ -205,7 +195,7 @@ class Import:
         report = import_dataset(self.name, self.root, self.library, self.options)
         checks = [check(protocol, self.library) for protocol in protocols_of(self.name)]
         if self.json:
-            show({**asdict(report), "protocols": [asdict(found) for found in checks]}, as_json=True)
+            self.show({**asdict(report), "protocols": [asdict(found) for found in checks]})
             return
         print(report, *checks, sep="\n")
 
@@ -215,7 +205,7 @@ class Import:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transcribe:
+class Transcribe(Printed):
     """Transcribe recordings with Whisper, so that words find speech. Each file is read once, and clips get the lines
     spoken in them, with times. Resumes where it stopped; your own texts stay as they are.
 
@@ -236,8 +226,6 @@ class Transcribe:
     """Processes, each with the model and a core; one a core by default."""
     engine: Literal["local", "ray"] = "local"
     """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.library.engines import EngineOptions
@@ -262,11 +250,11 @@ class Transcribe:
             # With --json, standard output is JSON and nothing else.
             if not self.json:
                 print(f"{counted(files, 'subtitle file')} in {folder}")
-        show(report, as_json=self.json)
+        self.show(report)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ocr:
+class Ocr(Printed):
     """Read the text in films and pictures, so that words find it. Frames are read where the picture changes; clips get
     the lines, with times. Resumes where it stopped; your own texts stay as they are.
 
@@ -278,15 +266,13 @@ class Ocr:
     """Processes, each with the models and a core; one a core by default."""
     engine: Literal["local", "ray"] = "local"
     """local: this machine. ray: the cluster that RAY_ADDRESS names, or one started here; media on a shared path."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.library.engines import EngineOptions
         from seehear.library.ocr import ocr
 
         options = EngineOptions(engine=self.engine, workers=self.workers)
-        show(ocr(LibraryTables.open(self.library), options), as_json=self.json)
+        self.show(ocr(LibraryTables.open(self.library), options))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

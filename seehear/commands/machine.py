@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 from tyro.conf import Positional
 
 from seehear.commands import COMMANDS, load, members
-from seehear.commands.parsing import option_names, show
+from seehear.commands.parsing import Printed, option_names
 from seehear.errors import SeehearError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doctor:
+class Doctor(Printed):
     """Try each part on this machine: versions, devices, extras, decoding a film, writing a library, training steps.
 
     Example: seehear doctor lib
@@ -25,22 +25,20 @@ class Doctor:
     """Library to check as well: whether its media are still in place, and what is encoded."""
     device: str = "auto"
     """Device of the training steps: auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the checks as JSON."""
 
     def run(self) -> None:
         from seehear.doctor import diagnose
 
         found = diagnose(self.library, device=self.device)
         # All checks are printed before the error, which is for the status of the command.
-        show(found, as_json=self.json)
+        self.show(found)
         if not found.works:
             wrong = [check.name for check in found.checks if check.state == "wrong"]
             raise SeehearError(f"not everything works: {', '.join(wrong)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo:
+class Demo(Printed):
     """Search the packaged films, photos and sounds, none with subtitles, by typed words: seen, heard, spoken, written
     on screen. Each way is scored on questions with known answers, before and after learning.
 
@@ -49,13 +47,11 @@ class Demo:
 
     out: Path = Path("seehear-demo")
     """Folder of the media, the library and the run; finished parts are not repeated."""
-    json: bool = False
-    """Print the scores and hits as JSON."""
 
     def run(self) -> None:
         from seehear.demo import demo
 
-        show(demo(self.out), as_json=self.json)
+        self.show(demo(self.out))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

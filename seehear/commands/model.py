@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from seehear import distributed
-from seehear.commands.parsing import Flat, command_line, show
+from seehear.commands.parsing import Flat, OnDevice, Printed, command_line
 from seehear.datasets.protocol_run import Fusion, ProtocolReport, evaluate_protocol
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.evaluation.report import JSON_NAME, compare_runs
@@ -33,7 +33,7 @@ from seehear.studies.plan import PlanOptions, plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Train:
+class _Train(Printed):
     """Train one shared space on a library, and compare it with the closed form and the frozen spaces on the validation
     clips.
 
@@ -55,8 +55,6 @@ class _Train:
     """Folder of the run; runs/RECIPE by default."""
     resume: bool = False
     """Continue the run in that folder."""
-    json: bool = False
-    """Print the result as JSON."""
 
     def run(self) -> None:
         library = LibraryTables.open(self.library)
@@ -68,7 +66,7 @@ class _Train:
             if not choice.recipe:
                 plain = {"folder": None, "verdict": {"words": choice.why}}
                 text = f"{choice.why}\nnext: {shlex.join(['seehear', 'index', library.uri])}"
-                return show(plain if self.json else text, as_json=self.json)
+                return self.show(plain if self.json else text)
             say(f"{choice.why}: {choice.recipe}")
             name, options = choice.recipe, recipe(choice.recipe)
         folder = self.out or Path("runs") / name
@@ -81,7 +79,7 @@ class _Train:
         verdict = verdict_of(folder)
         if self.json:
             paths = {"folder": str(folder), "model": str(folder / "model")}
-            show(asdict(result) | paths | {"verdict": verdict}, as_json=True)
+            self.show(asdict(result) | paths | {"verdict": verdict})
         else:
             words = f"{verdict['words']}\n" if verdict else ""
             print(f"{words}model: {folder / 'model'}\nnext: {_next_commands(library, folder)}")
@@ -120,7 +118,7 @@ def _next_commands(library: LibraryTables, folder: Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Printed):
     """Estimate the cost of each recipe on a library and this machine before training.
 
     A few training steps on the library's own clips, in a separate process and not kept, give parameters, floating-point
@@ -133,15 +131,13 @@ class Plan:
 
     library: Positional[str]
     options: Annotated[PlanOptions, Flat] = field(default_factory=PlanOptions)
-    json: bool = False
-    """Print as JSON."""
 
     def run(self) -> None:
-        show(plan(LibraryTables.open(self.library), self.options), as_json=self.json)
+        self.show(plan(LibraryTables.open(self.library), self.options))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(OnDevice, Printed):
     """Evaluate a run on held-out clips, beside chance, the frozen encoders and the closed forms.
 
     Retrieval for every ordered pair of modalities and for fused queries, and classification by class names where clips
@@ -165,19 +161,16 @@ class Evaluate:
     """Video and sound of a clip under a protocol: sum of the vectors that the method compares, or mean of unit
     vectors."""
     options: Annotated[EvaluateOptions, Flat] = field(default_factory=EvaluateOptions)
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
     html: bool = True
     """Write report.html too, one file that needs no network; --no-html leaves it out."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
     details: bool = False
     """Print all tables, as the page has them."""
-    json: bool = False
-    """Print the numbers as JSON."""
 
     def run(self) -> None:
         command = command_line(self)
         if self.protocol:
+            # Papers' measures stand beside each other, under the name of their protocol.
             if self.out:
                 raise SeehearError("--protocol writes to protocols/NAME in the run's folder: leave --out out")
             found = evaluate_protocol(
@@ -199,11 +192,11 @@ class Evaluate:
             say(f"next: {shlex.join(words)}")
 
     def _show(self, found: Evaluated | ProtocolReport) -> None:
-        show(found if self.json or self.details else found.summary(), as_json=self.json)
+        self.show(found if self.json or self.details else found.summary())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Printed):
     """Write report.html of an evaluated run again: with more examples, or after its media were restored.
 
     Numbers come from evaluation.json; pictures, sounds and the summary of the data are read anew.
@@ -217,16 +210,14 @@ class Report:
     out: Path | None = None
     """Folder of the evaluation, if not the run's: runs/fusemix/evaluations/other."""
     page: Annotated[ReportOptions, Flat] = field(default_factory=ReportOptions)
-    json: bool = False
-    """Print the path as JSON."""
 
     def run(self) -> None:
         path = write_report(self.run_folder, self.library, self.page, out=self.out)
-        show({"report": str(path)} if self.json else path, as_json=self.json)
+        self.show({"report": str(path)} if self.json else path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare:
+class Compare(Printed):
     """Compare two evaluated runs query by query: the second minus the first, with intervals and p values.
 
     Both must have been evaluated on the same library ('seehear evaluate'). Queries are paired and whole recordings
@@ -241,15 +232,13 @@ class Compare:
     """Model in the first report, such as 'cca'; the run's own by default."""
     model_second: str = ""
     """The same for the second."""
-    json: bool = False
-    """Print as JSON."""
 
     def run(self) -> None:
         found = compare_runs(
             self.first, self.second, model_a=self.model_first or None, model_b=self.model_second or None
         )
         if self.json:
-            show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()}, as_json=True)
+            self.show({t: {n: asdict(c) for n, c in own.items()} for t, own in found.items()})
             return
         # Each task counts once, by its main measure.
         compared = [own[name] for own in found.values() for name in MAIN.values() if name in own]
@@ -267,7 +256,7 @@ class Compare:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leakage:
+class Leakage(Printed):
     """Find held-out clips that are also training clips: by file, recording, words and latents, and with --media by
     picture and sound.
 
@@ -283,8 +272,6 @@ class Leakage:
     """Cosine of centred frozen latents from which two clips count as the same."""
     workers: int = field(default_factory=cores)
     """Processes that decode."""
-    json: bool = False
-    """Print every pair as JSON."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -296,4 +283,4 @@ class Leakage:
         report: Any = check_leakage(
             self.library, split=self.split, media=self.media, threshold=self.threshold, workers=self.workers
         )
-        show(report, as_json=self.json)
+        self.show(report)

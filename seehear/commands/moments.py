@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import webbrowser
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,13 +13,14 @@ from urllib.parse import quote
 from tyro.conf import Positional
 
 from seehear.commands.parsing import Flat, ask_server
-from seehear.commands.search import QueryOptions, behind_lines, one_each, show_answer
+from seehear.commands.search import QueryOptions
 from seehear.errors import SeehearError, near, require
 from seehear.folders.find import watched
 from seehear.library.locking import keeper, server_of, writing
 from seehear.library.tables import LibraryTables, library_of
 from seehear.progress import Interrupted, counted, say
 from seehear.search.answer import Answer
+from seehear.search.behind import behind
 from seehear.search.index import indexes
 from seehear.serve.config import ServeConfig
 
@@ -28,7 +30,16 @@ _WAIT = "yet: run the same command again to continue, or with --wait to finish f
 
 
 @dataclass(frozen=True, kw_only=True)
-class Open:
+class _OfFolder:
+    folder: Positional[Path]
+    library: str = ""
+    """Library of the folder, made where there is none; ~/.cache/seehear/libraries by default."""
+    preset: Literal["", "light", "strong", "best"] = ""
+    """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open(_OfFolder):
     """Open the search page of a folder of films, sounds and pictures. Nothing has to be prepared or trained.
 
     The page opens at once while the folder is indexed: a few moments of every film first, then all of them, then speech
@@ -38,17 +49,13 @@ class Open:
     Example: seehear open ~/recordings
     """
 
-    folder: Positional[Path]
-    library: str = ""
-    """Library of the folder, made where there is none; ~/.cache/seehear/libraries by default."""
-    preset: Literal["", "light", "strong", "best"] = ""
-    """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
     browser: bool = True
     """Open the page in the browser; --no-browser only prints its address."""
     # Port 0 is any free one: pages of several folders can be open at once.
     config: Annotated[ServeConfig, Flat] = field(default_factory=lambda: ServeConfig(port=0))
 
     def run(self) -> None:
+        # First: a missing extra is reported before the folder is read, which takes minutes.
         for package in ("fastapi", "uvicorn", "watchfiles"):
             require(package, "serve")
         if not self.folder.is_dir():
@@ -96,7 +103,7 @@ class Open:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Find(QueryOptions):
+class Find(QueryOptions, _OfFolder):
     """Find moments in a folder of films, sounds and pictures: what is seen, heard, spoken or written there. Nothing has
     to be prepared or trained.
 
@@ -108,19 +115,10 @@ class Find(QueryOptions):
     Example: seehear find ~/recordings "red truck"
     """
 
-    folder: Positional[Path]
     words: Positional[str] = ""
     """Words to search for."""
-    library: str = ""
-    """Library of the folder, made where there is none; ~/.cache/seehear/libraries by default."""
-    preset: Literal["", "light", "strong", "best"] = ""
-    """Encoders: light is packaged; strong and best come from the hub. The strongest on this machine by default."""
     wait: bool = False
     """Finish indexing before answering."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the answer as JSON."""
 
     def run(self) -> None:
         if self.folder.is_file():
@@ -137,7 +135,7 @@ class Find(QueryOptions):
             )
         uri, query = self.library or library_of(self.folder), self.for_server(self.words)
         if query and (served := ask_server(uri, query, follows=True)):
-            self._show(uri, served.answer, done=not served.working, behind=one_each(served.behind))
+            self._show(uri, served.answer, done=not served.working, behind=served.behind)
         else:
             self._work(uri)
 
@@ -171,10 +169,10 @@ class Find(QueryOptions):
                 f"words find nothing before speech and text are read, which is not done {_WAIT}"
             ) from error
         # While the folder is being indexed something is missing in every index: one line says so instead.
-        behind = behind_lines(library, [index.name for index in searcher.indexes]) if done else []
-        self._show(uri, answer, done=done, behind=behind)
+        lacking = [behind(library, index.name) for index in searcher.indexes] if done else []
+        self._show(uri, answer, done=done, behind=lacking)
 
-    def _show(self, uri: str, answer: Answer, *, done: bool, behind: list[str]) -> None:
+    def _show(self, uri: str, answer: Answer, *, done: bool, behind: Iterable[str]) -> None:
         if not done:
             left = answer.clips - answer.indexed
             what = (
@@ -183,7 +181,4 @@ class Find(QueryOptions):
                 else "speech and text on screen are not all read"
             )
             say(f"{what} {_WAIT}")
-        for line in behind:
-            say(line)
-        show_answer(answer, as_json=self.json)
-        self.take_out(uri, answer)
+        self.tell(uri, answer, behind)

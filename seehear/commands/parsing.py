@@ -33,6 +33,36 @@ Flat = tyro.conf.arg(name="")
 """`Annotated[Options, Flat]`: the fields of a nested dataclass without a prefix."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """Base of commands with a result."""
+
+    json: bool = False
+    """Print the result as JSON."""
+
+    def show(self, result: Any) -> None:
+        """Prints a result as its own text, or as JSON."""
+        if not self.json:
+            print(result)
+            return
+        if isinstance(result, list):
+            plain: Any = [one.plain() for one in result]
+        elif hasattr(result, "plain"):
+            plain = result.plain()
+        else:
+            plain = asdict(result) if is_dataclass(result) and not isinstance(result, type) else result
+        # Letters stay readable; those that the output's encoding lacks are escaped by the stream (`cli.main`).
+        print(json.dumps(plain, ensure_ascii=False, indent=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDevice:
+    """Base of commands that compute."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
 def parse(command: Any, words: Sequence[str], *, prog: str) -> Any:
     """An instance of the dataclass. Any mistake is a `SeehearError`; --help prints and exits with status 0."""
     box = io.StringIO()
@@ -90,21 +120,6 @@ def command_line(command: Any) -> str:
     return getattr(command, _WORDS, "")
 
 
-def show(result: Any, *, as_json: bool) -> None:
-    """A result as its own text, or as JSON."""
-    if not as_json:
-        print(result)
-        return
-    if isinstance(result, list):
-        plain: Any = [one.plain() for one in result]
-    elif hasattr(result, "plain"):
-        plain = result.plain()
-    else:
-        plain = asdict(result) if is_dataclass(result) and not isinstance(result, type) else result
-    # Letters stay readable; those that the output's encoding lacks are escaped by the stream (`cli.main`).
-    print(json.dumps(plain, ensure_ascii=False, indent=1))
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # A query to the running server of a library: the command then loads neither models nor the database.
 
@@ -159,6 +174,7 @@ def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None =
 def _moment(hit: Mapping[str, Any]) -> Moment:
     names = ("start", "end", "kind", "text", "score", "confidence", "still")
     return Moment(
+        # JSON escapes what is no UTF-8 in a path, and the file is read by its own name.
         file=unprintable(hit["file"]),
         clip=hit["clip"]["id"],
         source=hit["clip"]["source"],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import Flat, ask_server, show
+from seehear.commands.parsing import Flat, OnDevice, Printed, ask_server
 from seehear.errors import SeehearError, check_range, require, unknown
 from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, say
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Index:
+class Index(OnDevice, Printed):
     """Make a library searchable: vectors of its clips, full text, and the calibration of scores. A second call adds
     only new clips.
 
@@ -39,10 +39,6 @@ class Index:
     """Trained run to index."""
     name: str = ""
     """Name of the index of a run; the name of its folder by default."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the report as JSON."""
 
     def run(self) -> None:
         from seehear.folders.indexes import index_frozen, index_run
@@ -51,15 +47,15 @@ class Index:
         if self.run_folder is None:
             if self.name:
                 raise SeehearError("--name is for the index of a run: add the run's folder, or leave --name out")
-            show(index_frozen(library, device=self.device), as_json=self.json)
+            self.show(index_frozen(library, device=self.device))
         else:
-            show(index_run(library, self.run_folder, name=self.name, device=self.device), as_json=self.json)
+            self.show(index_run(library, self.run_folder, name=self.name, device=self.device))
         if not self.json:
             print(f'next: seehear search {self.library} "what to look for"; seehear serve {self.library}')
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueryOptions:
+class QueryOptions(OnDevice, Printed):
     """Options of a query and of its answers."""
 
     audio: tuple[Path, ...] = ()
@@ -90,18 +86,6 @@ class QueryOptions:
 
             check_outputs(self.save, self.edl)
 
-    def take_out(self, uri: str, answer: Answer) -> None:
-        """Saves the moments as files or in a list, if an option asks for it."""
-        if self.save is None and self.edl is None:
-            return
-        from seehear.folders.export import listed, save_clips, write_list
-
-        moments = listed(LibraryTables.open(uri), answer.hits)
-        if self.edl is not None:
-            write_list(self.edl, moments, title=answer.query)
-        if self.save is not None:
-            save_clips(self.save, moments)
-
     def parts(self, words: str) -> list[Any]:
         parts: list[Any] = [words] if words else []
         for kind in ("audio", "image", "video"):
@@ -131,6 +115,33 @@ class QueryOptions:
             return None
         return {"parts": parts, "k": self.k, "kinds": self.kinds, "fulltext": self.fulltext, "filters": filters}
 
+    def tell(self, uri: str, answer: Answer, behind: Iterable[str]) -> None:
+        """Prints an answer, the verdict first, or as JSON (docs/search.md), and saves its moments as files or in a
+        list, if an option asks for it. `behind`: what each index lacks."""
+        # One line for each command: lines differ in their counts, and name the command after ': run'.
+        for line in {line.partition(": run")[2]: line for line in behind if line}.values():
+            say(line)
+        if self.json:
+            self.show(answer)
+        elif not answer.hits:
+            print("nothing found: no clip passes the filters")
+        elif answer.words == "nothing close":
+            print(f"Nothing close to '{answer.query}'; the nearest are:")
+        for number, hit in enumerate([] if self.json else answer.hits, start=1):
+            text = f"  {_short(hit.text)}" if hit.text else ""
+            print(f"{number:3}  {hit.kind:6}  {hit.words:13}  {_place(hit.file, hit)}{text}")
+            for place in hit.also:
+                print(f"     also {place}")
+        if self.save is None and self.edl is None:
+            return
+        from seehear.folders.export import listed, save_clips, write_list
+
+        moments = listed(LibraryTables.open(uri), answer.hits)
+        if self.edl is not None:
+            write_list(self.edl, moments, title=answer.query)
+        if self.save is not None:
+            save_clips(self.save, moments)
+
     def answer(self, searcher: MomentSearch, words: str) -> Answer:
         return searcher.search(
             self.parts(words), k=self.k, kinds=self.kinds, filters=self.filters, fulltext=self.fulltext
@@ -158,37 +169,26 @@ class Search(QueryOptions):
     """With --index: join the ranking with full-text search."""
     remove_gap: bool = False
     """With --index: subtract the mean of each modality from its vectors, where one modality crowds out the others."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    json: bool = False
-    """Print the answer as JSON."""
 
     def run(self) -> None:
         if self.index:
+            # Its hits are clips ranked by cosine, and no moments, which these two write.
             if self.save or self.edl:
                 raise SeehearError("--save and --edl do not go with --index: leave one of them out")
-            self._one_index(LibraryTables.open(self.library))
-            return
+            return self._one_index(LibraryTables.open(self.library))
         if self.modalities or self.hybrid or self.remove_gap:
             raise SeehearError("--modalities, --hybrid and --remove-gap need one index: add --index NAME")
         # A server has models and vectors in memory: it answers sooner than they are loaded.
         query = self.for_server(self.words)
         if query and (served := ask_server(self.library, query)):
-            for line in one_each(served.behind):
-                say(line)
-            show_answer(served.answer, as_json=self.json)
-            self.take_out(self.library, served.answer)
-            return
+            return self.tell(self.library, served.answer, served.behind)
         library = LibraryTables.open(self.library)
         # Imported after the server was asked: its answer needs none of the models' packages.
         from seehear.folders.find import open_library
 
         searcher = open_library(library, device=self.device)
         answer = self.answer(searcher, self.words)
-        for line in behind_lines(library, [index.name for index in searcher.indexes]):
-            say(line)
-        show_answer(answer, as_json=self.json)
-        self.take_out(self.library, answer)
+        self.tell(self.library, answer, [behind(library, index.name) for index in searcher.indexes])
 
     def _one_index(self, library: LibraryTables) -> None:
         from seehear.search.query import Searcher
@@ -205,41 +205,15 @@ class Search(QueryOptions):
             filters=self.filters,
             hybrid=self.hybrid,
         )
-        for line in behind_lines(library, [name]):
+        if line := behind(library, name):
             say(line)
         if self.json:
-            show(hits, as_json=True)
+            self.show(hits)
         elif not hits:
             print("nothing found: the filters leave no clip")
+        # The cosine and no confidence in words: scores of one space are not calibrated.
         for number, hit in enumerate([] if self.json else hits, start=1):
             print(f"{number:3}  {hit.score:.3f}  {hit.modality:5}  {_place(hit.path, hit)}  {_short(hit.text)}")
-
-
-def show_answer(answer: Answer, *, as_json: bool) -> None:
-    """Prints the moments, the verdict first, or as JSON (docs/search.md)."""
-    if as_json:
-        show(answer.plain(), as_json=True)
-        return
-    if not answer.hits:
-        print("nothing found: no clip passes the filters")
-    elif answer.words == "nothing close":
-        print(f"Nothing close to '{answer.query}'; the nearest are:")
-    for number, hit in enumerate(answer.hits, start=1):
-        text = f"  {_short(hit.text)}" if hit.text else ""
-        print(f"{number:3}  {hit.kind:6}  {hit.words:13}  {_place(hit.file, hit)}{text}")
-        for place in hit.also:
-            print(f"     also {place}")
-
-
-def behind_lines(library: LibraryTables, names: Sequence[str]) -> list[str]:
-    """Missing parts of the indexes: one line for each command that adds them."""
-    return one_each(behind(library, name) for name in names)
-
-
-def one_each(lines: Iterable[str]) -> list[str]:
-    """The lines of `behind` for several indexes, reduced to one for each command."""
-    # Lines differ in their counts, and name the command after ': run'.
-    return list({line.partition(": run")[2]: line for line in lines if line}.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +256,7 @@ class Serve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mcp:
+class Mcp(OnDevice):
     """Serve a library to an assistant over the Model Context Protocol (standard input and output): search, films,
     transcripts, frames. The assistant starts this command, from its settings:
 
@@ -292,8 +266,6 @@ class Mcp:
     """
 
     library: Positional[str]
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
 
     def run(self) -> None:
         require("mcp", "mcp")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from tyro.conf import Positional
 
-from seehear.commands.parsing import Flat, command_line, show
+from seehear.commands.parsing import Flat, Printed, command_line
 from seehear.errors import SeehearError, check_range
 from seehear.library.tables import LibraryTables
 from seehear.progress import say
@@ -110,7 +110,7 @@ class Modalities(_Study):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select:
+class Select(Printed):
     """Choose training clips: a diverse subset (greedy k-DPP), those whose modalities agree best, or a random draw.
 
     Prints their ids in the order of choice, or writes them to --out. --column marks them in the library and prints the
@@ -127,8 +127,6 @@ class Select:
     """File for the ids, one a line."""
     column: str = ""
     """Column of the clips to mark the choice in, replacing an earlier one."""
-    json: bool = False
-    """Print as JSON."""
 
     def __post_init__(self) -> None:
         check_range(self, "[1, inf)", "clips")
@@ -144,7 +142,7 @@ class Select:
         if self.column:
             where = mark(library, found.ids, self.column)
         if self.json or (self.out is None and not self.column):
-            show(found, as_json=self.json)
+            self.show(found)
             return
         print(found.said + (f": {self.out}" if self.out is not None else ""))
         if self.column:

@@ -45,9 +45,8 @@ def index_run(library: LibraryTables, run: str | Path, *, name: str = "", device
     name = name or folder.name
     if verdict := verdict_of(folder):
         say(f"{folder.name}: {verdict['words']}")
-    report = build_index(
-        library, space, name=name, model=str(folder), metadata=embedding_metadata(library.uri, str(folder))
-    )
+    metadata = embedding_metadata(library.uri, str(folder))
+    report = build_index(library, space, name=name, model=str(folder), metadata=metadata)
     calibrate_index(library, space, name)
     return report
 
@@ -80,24 +79,16 @@ def index_frozen(library: LibraryTables, *, device: str = "auto", spaces: Spaces
         if key not in spaces:
             spaces[key] = SharedSpace.from_pretrained(f"{FROZEN}{library.uri}#{name}", device=device)
         space = spaces[key]
-        # Joint spaces hold pictures and sounds; texts are compared by an encoder of texts.
-        modalities = [m for m in towers[name] if m != "text"] or ["text"]
         index = f"frozen-{name}"
         before = indexes(library).get(index, {})
         # The newest index opens first: the others are dated before the joint one, which keeps its date.
         if n == 0 and before.get("maker") == space.fingerprint and before.get("made"):
             first = datetime.fromisoformat(before["made"])
         try:
-            report = build_index(
-                library,
-                space,
-                name=index,
-                model=f"{FROZEN}#{name}",
-                modalities=modalities,
-                frames=True,
-                made=(first - timedelta(microseconds=n)).isoformat(timespec="microseconds"),
-                metadata=embedding_metadata(library.uri, f"{FROZEN}#{name}"),
-            )
+            made = (first - timedelta(microseconds=n)).isoformat(timespec="microseconds")
+            model = f"{FROZEN}#{name}"
+            metadata = embedding_metadata(library.uri, model)
+            report = build_index(library, space, name=index, model=model, made=made, metadata=metadata)
         except SeehearError as error:
             say(str(error))
             continue

@@ -1,8 +1,8 @@
 """A library as a retriever of LlamaIndex.
 
-    from seehear.retrievers.llama_index import SeehearRetriever
+    from seehear.retrievers.llama_index import SeehearIndexRetriever
 
-    SeehearRetriever("lib", similarity_top_k=5).retrieve("a dog barks")
+    SeehearIndexRetriever("lib", similarity_top_k=5).retrieve("a dog barks")
     # [NodeWithScore(node=TextNode(text=..., metadata={"file": ..., "start": ...}), score=0.9)]
 
 `SimilarityPostprocessor(similarity_cutoff=0.5)` removes moments that are no answer: scores are confidences.

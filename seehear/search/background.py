@@ -9,12 +9,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from seehear.errors import SeehearError, require
+from seehear.errors import SeehearError
 from seehear.library.clip_table import ClipTable
 from seehear.library.locking import writing
 from seehear.library.records import Text, digest
 from seehear.library.tables import LibraryTables, table_name
-from seehear.library.vectors import VectorTable
 from seehear.nn.unit import unit
 from seehear.search.calibrate import (
     LIKENESS,
@@ -32,41 +31,31 @@ from seehear.search.calibrate import (
     like_heights,
     sample,
 )
-from seehear.search.gallery import Gallery
+from seehear.search.gallery import KIND_OF, KIND_OF_TEXT, KINDS, Gallery, IndexRows
 from seehear.search.index import indexes, set_index
 from seehear.search.query import Hit, Part, SearchSpace, weight_of
 from seehear.types import Modality
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
-_KIND_OF = {"video": "seen", "audio": "heard"}
-_KIND_OF_TEXT = {"subtitle": "spoken", "speech": "spoken", "screen": "screen", "caption": "text"}
 # Clips that calibrate the likeness of sounds and pictures.
 _BANK = 500
 # Rows compared with many words at once.
 _AT_ONCE = 8192
 SCENE = 0.3
 """Cosine of two centred rows above which they are of one scene, chosen on half of `benchmarks/home.py`."""
-KINDS = ("seen", "heard", "spoken", "screen", "text")
-"""Kinds of match of a moment; `text` is a caption by the user."""
-
-
-def _kind_numbers(names: pa.Array | pa.ChunkedArray, kinds: Mapping[str, str]) -> np.ndarray:
-    """(N,) int8 index into `KINDS` of the kind of each name, -1 for a name without kind."""
-    places = require("pyarrow.compute").index_in(names, value_set=require("pyarrow").array(list(kinds)))
-    return np.array([*map(KINDS.index, kinds.values()), -1], np.int8)[places.fill_null(-1).to_numpy()]
 
 
 def kind_of_text(text: Text) -> str:
     """Kind of moment of a text."""
-    return _KIND_OF_TEXT[str(text.kind)]
+    return KIND_OF_TEXT[str(text.kind)]
 
 
 def kind_of_hit(hit: Hit) -> str:
     """Kind of match of a hit of one index."""
     text = next((text for text in hit.clip.texts if text.text == hit.text), None)
-    return _KIND_OF.get(hit.modality, kind_of_text(text) if text else "text")
+    return KIND_OF.get(hit.modality, kind_of_text(text) if text else "text")
 
 
 def calibrate_index(library: LibraryTables, space: SearchSpace, name: str) -> None:
@@ -100,7 +89,7 @@ class Calibration:
     def words(self, vectors_NE: np.ndarray, text_E: np.ndarray, kind: str) -> np.ndarray:
         """(N,) evidence that rows of a kind match words; (N, W) for (W, E) vectors of several words."""
         heights_N = heights(vectors_NE, text_E, self.mean_E, self.scales[kind])
-        return evidence(heights_N, PICTURES if kind in _KIND_OF.values() else TEXTS)
+        return evidence(heights_N, PICTURES if kind in KIND_OF.values() else TEXTS)
 
     def of_hit(self, hit: Hit, gallery: Gallery, text_E: np.ndarray | None) -> float | None:
         """Confidence of a hit for words; None for an uncalibrated kind."""
@@ -111,62 +100,27 @@ class Calibration:
         return float(confidence(self.words(rows_NE, text_E, kind).max()))
 
 
-class OpenIndex:
-    """An index in memory, with its calibration. Rows are ordered by (kind, id, item), so that the vectors of a kind are
-    contiguous; rows of deleted clips and texts are left out."""
+class OpenIndex(IndexRows):
+    """An index in memory, with its calibration."""
 
     def __init__(self, library: LibraryTables, space: SearchSpace, name: str, clips: ClipTable):
-        self.space, self.name, self.clips = space, name, clips
-        self._read(library.vectors("vectors", name))
+        super().__init__(library.vectors("vectors", name), clips)
+        self.space, self.name = space, name
         about = indexes(library)[name]
         self.frozen = str(about.get("model", "")).startswith("frozen:")
         self.calibration = Calibration(about)
         self._likeness: dict[tuple[Modality, str], Likeness] = {}
         self._means: dict[str, np.ndarray] = {}
 
-    def _read(self, table: VectorTable) -> None:
-        """Reads a million rows as columns of numbers, never as a million objects; vectors are copied once."""
-        rows = table.columns("id", "item", "modality", "vector")
-        clips_N, items_N = self.clips.places(rows["id"]), rows["item"].to_numpy()
-        kinds_N = _kind_numbers(rows["modality"], _KIND_OF)
-        texts = np.flatnonzero(kinds_N < 0)
-        kinds_N[texts] = _kind_numbers(self.clips.kinds_of_texts(clips_N[texts], items_N[texts]), _KIND_OF_TEXT)
-        kinds_N[clips_N < 0] = -1
-        # As uint8, -1 sorts last.
-        keys = rows.select(["id", "item"]).append_column("kind", [kinds_N.view(np.uint8)]).combine_chunks()
-        by = [(column, "ascending") for column in ("kind", "id", "item")]
-        order_N = require("pyarrow.compute").sort_indices(keys, sort_keys=by).to_numpy()
-        place_N = np.empty(len(order_N), np.int64)
-        place_N[order_N] = np.arange(len(order_N))
-        vectors_NE, at = np.empty((len(order_N), table.width), np.float32), 0
-        for chunk in rows["vector"].chunks:
-            part = chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
-            vectors_NE[place_N[at : at + len(part)]] = unit(part)
-            at += len(part)
-        kept = order_N[: np.count_nonzero(kinds_N >= 0)]
-        self.vectors_NE = vectors_NE[: len(kept)]
-        # Index into `clips`, item of the clip, index into `KINDS`.
-        self.clips_N, self.items_N, self.kinds_N = clips_N[kept], items_N[kept], kinds_N[kept]
-        bounds = np.searchsorted(self.kinds_N, np.arange(len(KINDS) + 1)).tolist()
-        self._rows = {kind: slice(*bounds[n : n + 2]) for n, kind in enumerate(KINDS)}
-
-    def rows(self, kind: str) -> slice:
-        """Rows of a kind."""
-        return self._rows[kind]
-
     def repeated_by(self, run: OpenIndex, kind: str) -> bool:
         """True if this is a frozen index with the same vectors of a kind as a run's index, which locked that
         modality."""
-        modality = next((m for m, own in _KIND_OF.items() if own == kind), None)
+        modality = next((m for m, own in KIND_OF.items() if own == kind), None)
         if modality is None or not self.frozen or run.frozen or modality not in run.space.locked:
             return False
         # Other encoders of the same modality give other vectors.
         made = [[info["fingerprint"] for info in space.encoders.get(modality, ())] for space in (self.space, run.space)]
         return made[0] == made[1]
-
-    def count(self, kind: str) -> int:
-        """Number of rows of a kind."""
-        return self._rows[kind].stop - self._rows[kind].start
 
     def words(self, text_E: np.ndarray, kind: str) -> np.ndarray:
         """(rows of the kind,) evidence that they match words."""
@@ -191,7 +145,7 @@ class OpenIndex:
         clips."""
         rows_NE = self.vectors_NE[self.rows(kind)]
         if (modality, kind) not in self._likeness:
-            own_NE = self.vectors_NE[self.rows(_KIND_OF[modality])]
+            own_NE = self.vectors_NE[self.rows(KIND_OF[modality])]
             # Evenly spaced, so that the same library gives the same calibration.
             self._likeness[modality, kind] = fit_likeness(rows_NE, own_NE[:: max(1, -(-len(own_NE) // _BANK))])
         return evidence(like_heights(np.vecdot(rows_NE, query_E), self._likeness[modality, kind]), LIKENESS)
@@ -230,7 +184,7 @@ class OpenIndex:
 
     def vector_of(self, clip: str, modality: Modality) -> np.ndarray | None:
         """Unit vector of a clip; None for a clip without the modality."""
-        rows = self.rows(_KIND_OF[modality])
+        rows = self.rows(KIND_OF[modality])
         own_NE = self.vectors_NE[rows][self.clips_N[rows] == self.clips.place(clip)]
         return unit(own_NE.mean(axis=0)) if len(own_NE) else None
 

@@ -25,9 +25,9 @@ from seehear.progress import counted, progress, say
 from seehear.search.fulltext import update_fulltext
 from seehear.types import Modality
 
-# Rows from which Lance's IVF index is built and used.
-# It saves memory and half of the time to the first answer (docs/serve.md, docs/scaling.md).
 APPROXIMATE_FROM = 1_000_000
+"""Rows from which Lance's IVF index is built and used: it saves memory and half of the time to the first answer
+(docs/serve.md, docs/scaling.md)."""
 # Clips from which scanning a column takes longer than reading an index over it.
 _INDEXED_FROM = 50_000
 _BATCH = 4096
@@ -86,22 +86,19 @@ def build_index(
     *,
     name: str,
     model: str = "",
-    modalities: Sequence[Modality] = (),
-    frames: bool = False,
     made: str = "",
     metadata: Mapping[str, str] | None = None,
-    approximate_from: int = APPROXIMATE_FROM,
 ) -> IndexReport:
     """Brings the index `name` up to date.
 
-    model: address of the run, by which search loads it.
-    modalities: modalities of the rows; all of the space by default.
-    frames: a film has a row for each frame that its encoder gave, in place of one of its own; for spaces without
-        training, as others have learned from whole clips.
+    model: address of the run or frozen space, by which search loads it. A frozen space has a row for each frame of a
+        film that its encoder gave, in place of one of the film; others have learned from whole clips.
     made: time that decides which index is the newest; now by default.
     metadata: schema metadata of a new table.
     """
-    modalities = tuple(modalities or space.encoders)
+    frozen = model.startswith("frozen:")
+    # A joint frozen space holds pictures and sounds: texts are compared by an encoder of texts.
+    modalities = tuple((frozen and [m for m in space.encoders if m != "text"]) or space.encoders)
     with writing(library.uri, "vectors"):  # all indexes share the index of the texts
         if table_name("vectors", name) in library.tables() and library.vectors("vectors", name).width != space.dim:
             # A table holds vectors of one width.
@@ -109,7 +106,7 @@ def build_index(
         table = library.vectors("vectors", name, space.dim, metadata)
         # Before the rows are read: what changes meanwhile leaves the index behind, and never unnoticed.
         read = versions(library)
-        added, kept, removed = _update_rows(library, space, name, _wanted(library, space, modalities, frames), frames)
+        added, kept, removed = _update_rows(library, space, name, _wanted(library, space, modalities, frozen), frozen)
         texts = update_fulltext(library)
         index_clips(library)
         now = datetime.now(UTC).isoformat()
@@ -118,7 +115,7 @@ def build_index(
         before = indexes(library).get(name, {})
         if before.get("maker") == space.fingerprint and "background" in before:
             about["background"] = before["background"]  # other processes search by it until the next calibration
-        recall, probes = build_approximate(library, name) if len(table) >= approximate_from else (None, 0)
+        recall, probes = build_approximate(library, name) if len(table) >= APPROXIMATE_FROM else (None, 0)
         set_index(library, name, about | {"recall": recall, "probes": probes})
         return IndexReport(name, added, kept, removed, len(table), texts, recall)
 
@@ -272,7 +269,8 @@ def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
     raw.create_index("id", config=index.BTree(), replace=True)  # rows of one clip, and of the few that pass a filter
     # A fixed sample: measuring the same index again gives the same recall.
     offsets = np.random.default_rng(0).choice(rows, min(_CHECKED, rows), replace=False)
-    queries_QE = vectors_at(raw, offsets)
+    checked = raw.take_offsets(offsets.tolist()).select(["vector"]).to_arrow()
+    queries_QE = np.asarray(checked["vector"].to_pylist(), np.float32)
     truth = _nearest_by_scan(table, queries_QE, 10)
     recall = 0.0
     for probes in _PROBES:
@@ -282,12 +280,6 @@ def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
             break
     say(f"approximate index of {rows:,} vectors: recall@10 {recall:.3f} on {len(queries_QE)} of them, {probes} lists")
     return recall, probes
-
-
-def vectors_at(raw: Any, offsets: np.ndarray) -> np.ndarray:
-    """(N, E) float32: the vectors of a LanceDB table at these row offsets."""
-    rows = raw.take_offsets([int(offset) for offset in offsets]).select(["vector"]).to_arrow()
-    return np.asarray(rows["vector"].to_pylist(), np.float32)
 
 
 def _nearest_by_scan(table: VectorTable, queries_QE: np.ndarray, k: int) -> list[set[tuple[str, int, str]]]:

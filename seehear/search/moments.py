@@ -27,9 +27,9 @@ from seehear.library.tables import Clip, LibraryTables
 from seehear.search.answer import Answer, Moment
 from seehear.search.background import KINDS, OpenIndex, kind_of_text, unwanted
 from seehear.search.calibrate import WORDS, confidence
-from seehear.search.exact import top
 from seehear.search.filters import Filters, allowed_clips
 from seehear.search.fulltext import joined, search_fulltext, share_held, telling_words
+from seehear.search.gallery import top
 from seehear.search.query import PART_MODALITY, Part, SearchSpace, item_of, parts_of, weight_of, words_of
 
 # Best rows of a channel that are considered.

@@ -89,15 +89,11 @@ class Searcher:
             raise SeehearError(f"gap removal needs exact search, and index {name} is approximate")
         self.space, self.name, self.remove_gap = space, name, remove_gap
         self.renew(library)
-        self.gallery: Gallery
-        if about["recall"] is None:
-            exact = ExactGallery(library, name, gap=remove_gap)
-            self.gallery, self.means = exact, exact.means
-        else:
-            self.gallery, self.means = (
-                ApproximateGallery(library, name, probes=about["probes"], kinds=about["modalities"]),
-                {},
-            )
+        self.gallery: Gallery = (
+            ExactGallery(library, name, gap=remove_gap)
+            if about["recall"] is None
+            else ApproximateGallery(library, name, probes=about["probes"], kinds=about["modalities"])
+        )
 
     def renew(self, library: LibraryTables) -> None:
         """Replaces the library by a newer version of it."""
@@ -149,7 +145,7 @@ class Searcher:
             return unit(np.mean([unit(rows.mean(axis=0)) for rows in own.values()], axis=0))
         item, kind = item_of(part, (*PART_MODALITY,))
         vector_E = self.space.encode_query([item])[0]
-        mean_E = self.means.get(PART_MODALITY[kind])
+        mean_E = self.gallery.means.get(PART_MODALITY[kind])
         return vector_E if mean_E is None else unit(vector_E - mean_E)
 
     def _by_words(self, words: str, k: int, allowed: Allowed | None) -> list[Found]:

@@ -16,12 +16,11 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -29,9 +28,10 @@ from seehear.encoders.base import Sample
 from seehear.errors import SeehearError, hub_unreachable, read_json, require, unknown
 from seehear.nn.unit import unit
 from seehear.progress import Progress, progress, say
+from seehear.space.form import Form, check_form, formed
 from seehear.space.items import KINDS, Items, is_one
 from seehear.space.model import SpaceModel
-from seehear.types import Float, Modality
+from seehear.types import Modality
 
 if TYPE_CHECKING:
     from seehear.types import Tensor
@@ -53,8 +53,8 @@ class SharedSpace(SpaceModel):
         `revision` being a branch, tag or commit; or 'frozen:LIBRARY#NAME', a space of untrained joint encoders."""
         from seehear.space.saved import load_method, model_folder
 
-        if is_hub_id(str(folder)):
-            folder = download(str(folder), revision)
+        if _is_hub_id(str(folder)):
+            folder = _download(str(folder), revision)
         method, config, inputs = load_method(folder)
         if not method.spaces:
             raise SeehearError(f"{folder} is a {method.name}, which has no space that is searched or compared in")
@@ -106,8 +106,20 @@ class SharedSpace(SpaceModel):
     ) -> str:
         """Uploads the folder of `save_pretrained` to 'user/name' of the model hub, and returns the commit's address. A
         missing repository is created. Needs `hf auth login`, HF_TOKEN or `token`."""
-        save = partial(self.save_pretrained, licence=licence, where=repo_id)
-        return upload(repo_id, save, private=private, message=commit_message, revision=revision, token=token)
+        hub = require("huggingface_hub", "hub")
+        api: Any = hub.HfApi(token=token)
+        with tempfile.TemporaryDirectory(prefix="seehear-push-") as folder:
+            self.save_pretrained(folder, licence=licence, where=repo_id)
+            try:
+                api.create_repo(repo_id, private=private, exist_ok=True)
+                if revision is not None:
+                    api.create_branch(repo_id, branch=revision, exist_ok=True)
+                options = {"commit_message": commit_message, "revision": revision, "ignore_patterns": [".*"]}
+                made = api.upload_folder(repo_id=repo_id, folder_path=folder, **options)
+            except Exception as error:
+                # The hub raises errors of its network library, which changes with its version.
+                raise SeehearError(f"{repo_id} cannot be written on the hub: {error}") from error
+        return str(made.commit_url)
 
     def export_onnx(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Writes the encoders and heads as ONNX graphs, and model.json, which lists them; returns its content."""
@@ -139,12 +151,7 @@ class SharedSpace(SpaceModel):
         prompt: str | None = None,
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
-        precision: Precision = "float32",
-        convert_to_numpy: bool = True,
-        convert_to_tensor: bool = False,
-        device: str | None = None,
-        normalize_embeddings: bool = False,
-        truncate_dim: int | None = None,
+        **form: Unpack[Form],
     ) -> Any:
         """(N, E) float32 unit vectors of N inputs, (E,) of one: `items.py` lists the kinds of input.
 
@@ -153,41 +160,27 @@ class SharedSpace(SpaceModel):
             `encode_query` is 'query'.
         batch_size: number of inputs in a batch of an encoder; the result does not depend on it.
         show_progress_bar: shows progress on standard error.
-        precision: 'int8', 'uint8', 'binary', 'ubinary' give smaller vectors as `quantize_embeddings` of
-            sentence-transformers does; ranges are those of the inputs.
-        convert_to_tensor: returns a tensor on the device of the space; `convert_to_numpy=False` alone returns a list.
-        device: moves the space there first.
-        normalize_embeddings: makes truncated vectors unit again; others are unit.
-        truncate_dim: number of leading dimensions to keep.
+        form: options on the vectors' form (`seehear.space.form.Form`): `precision`, `convert_to_numpy`,
+            `convert_to_tensor`, `device`, `normalize_embeddings`, `truncate_dim`.
 
         Raises `SeehearError` for an input of a modality that the space lacks, `DecodeError` for unreadable media.
         """
         if batch_size < 1:
             raise SeehearError(f"batch_size must be 1 or more; got {batch_size}")
-        if precision not in PRECISIONS:
-            raise unknown("precision", precision, PRECISIONS)
         if prompt_name not in (None, *self.prompts):
             raise unknown("prompt", str(prompt_name), self.prompts)
-        if device is not None:
+        check_form(form)
+        if device := form.get("device"):
             self.to(device)
         one = is_one(inputs)
         items = [inputs] if one else list(inputs)
-        several = len(items) > 1
+        names = [f"item {n}" if len(items) > 1 else "" for n in range(len(items))]
         with Items(self.encoders) as reading:
-            samples = [reading.samples(x, f"item {n}" if several else "", prompt or "") for n, x in enumerate(items)]
+            samples = [reading.samples(item, name, prompt or "") for item, name in zip(items, names, strict=True)]
             parts = sum(map(len, samples))
             with progress("encoding", parts, "parts of inputs") if show_progress_bar else nullcontext() as bar:
                 vectors_NE = self._encode(samples, batch_size, query=prompt_name == "query" and prompt is None, bar=bar)
-        vectors_NE = vectors_NE[:, :truncate_dim]
-        if normalize_embeddings and truncate_dim:
-            vectors_NE = unit(vectors_NE)
-        vectors: Any = quantized(vectors_NE, precision)
-        # Torch is imported only where a tensor is wanted.
-        if convert_to_tensor or not convert_to_numpy:
-            import torch
-
-            vectors = torch.from_numpy(vectors)
-            vectors = vectors.to(self.device) if convert_to_tensor else list(vectors)
+        vectors = formed(vectors_NE, form, self.device)
         return vectors[0] if one else vectors
 
     def encode_query(self, inputs: Any, prompt_name: str | None = None, **options: Any) -> Any:
@@ -235,42 +228,19 @@ def _unit_rows(x: Any) -> Tensor:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Vectors of fewer bits, equal to `quantize_embeddings` of sentence-transformers.
-
-Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
-PRECISIONS = get_args(Precision)
-
-
-def quantized(vectors_NE: Float[np.ndarray, "n e"], precision: Precision) -> np.ndarray:
-    """float32: unchanged. int8, uint8: (N, E), 256 steps between the smallest and largest value of each dimension
-    over these vectors. binary (int8), ubinary (uint8): (N, E / 8), the signs as bits."""
-    if precision == "float32" or not len(vectors_NE):
-        return vectors_NE
-    if precision in ("binary", "ubinary"):
-        bits = np.packbits(vectors_NE > 0, axis=-1)
-        # In int16, as 0 - 128 would wrap around in uint8.
-        return bits if precision == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
-    low_E, high_E = vectors_NE.min(axis=0), vectors_NE.max(axis=0)
-    steps_E = (high_E - low_E) / 255
-    # A constant dimension has no steps: it is divided by 1 instead.
-    levels = np.clip(np.floor((vectors_NE - low_E) / np.where(steps_E == 0, 1, steps_E)), 0, 255)
-    return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Download and upload of spaces on a model hub.
+# Download of spaces from a model hub.
 
 _ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 # Nothing else is downloaded: repositories also hold pickles, and weights of other frameworks.
 _FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "model/*"]
 
 
-def is_hub_id(address: str) -> bool:
+def _is_hub_id(address: str) -> bool:
     """True for an address 'user/name' of a hub, unless a local folder has that name."""
     return bool(_ID.fullmatch(address)) and not Path(address).exists()
 
 
-def download(address: str, revision: str | None) -> Path:
+def _download(address: str, revision: str | None) -> Path:
     """Folder of a hub model in the hub's cache. Raises `SeehearError` for an unknown model, or without network."""
     hub = require("huggingface_hub", "hub")
     try:
@@ -282,24 +252,3 @@ def download(address: str, revision: str | None) -> Path:
     except Exception as error:
         # The hub raises errors of its network library, which changes with its version.
         raise hub_unreachable(address, error, "train it, or try again with a network") from error
-
-
-def upload(
-    repo_id: str, save: Callable[[Path], None], *, private: bool, message: str, revision: str | None, token: str | None
-) -> str:
-    """Uploads the folder that `save` writes, and returns the address of the commit; creates a missing repository."""
-    hub = require("huggingface_hub", "hub")
-    api: Any = hub.HfApi(token=token)
-    with tempfile.TemporaryDirectory(prefix="seehear-push-") as folder:
-        save(Path(folder))
-        try:
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            if revision is not None:
-                api.create_branch(repo_id, branch=revision, exist_ok=True)
-            made = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, commit_message=message, revision=revision, ignore_patterns=[".*"]
-            )
-        except Exception as error:
-            # Errors of the network library, as above.
-            raise SeehearError(f"{repo_id} cannot be written on the hub: {error}") from error
-    return str(made.commit_url)

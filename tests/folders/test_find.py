@@ -159,7 +159,7 @@ def test_an_index_that_is_built_again_keeps_its_calibration_meanwhile(library):
     index_frozen(library)
     before = indexes(library)["frozen-toy"]["background"]
     space = SharedSpace.from_pretrained(f"frozen:{library.uri}#toy")
-    build_index(library, space, name="frozen-toy", model="frozen:#toy", modalities=["video"])
+    build_index(library, space, name="frozen-toy", model="frozen:#toy")
     assert indexes(library)["frozen-toy"]["background"] == before
     assert open_library(LibraryTables.open(library.uri)).search("a cat", k=1).hits[0].clip.startswith("cat")
 

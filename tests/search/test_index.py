@@ -116,7 +116,7 @@ def test_encoders_side_by_side_are_joined_by_text(library):
     np.testing.assert_allclose(found.vectors[0], toy.unit(np.concatenate([item[2:], item[:2]])), atol=3e-3)
 
 
-def test_the_approximate_index_measures_its_recall(tmp_path, capsys):
+def test_the_approximate_index_measures_its_recall(tmp_path, capsys, monkeypatch):
     library = toy.library(tmp_path, 4)
     rng = np.random.default_rng(0)
     n = 2000
@@ -131,7 +131,8 @@ def test_the_approximate_index_measures_its_recall(tmp_path, capsys):
     )
     library.put_clips(clips)
     library.vectors("latents", "toy-video").append(many)
-    report = build_index(library, toy.Space(), name="run", approximate_from=1000)
+    monkeypatch.setattr("seehear.search.index.APPROXIMATE_FROM", 1000)
+    report = build_index(library, toy.Space(), name="run")
     assert report.recall >= 0.95
     assert "recall@10" in capsys.readouterr().err
     assert indexes(library)["run"]["probes"] > 0

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from seehear.commands.search import show_answer
+from seehear.commands.search import QueryOptions
 from seehear.errors import SeehearError
 from seehear.library import clip_table
 from seehear.library.current import frame_item
@@ -43,7 +43,7 @@ JOINT, TEXTS = Space("video", "audio", "text"), Space("text", fingerprint="texts
 
 
 def indexed(library):
-    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy", modalities=("video", "audio"))
+    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy")
     calibrate_index(library, JOINT, "frozen-toy")
     if any(clip.texts for clip in library.clips()):
         build_index(library, TEXTS, name="frozen-texts", model="frozen:#texts")
@@ -173,9 +173,9 @@ def test_nothing_close_is_said(searcher, capsys):
     assert (there.words, absent.words) == (there.hits[0].words, "nothing close")
     assert there.words != "nothing close"
     assert {hit["words"] for hit in absent.plain()["hits"]} == {"nothing close"}
-    show_answer(absent, as_json=False)
+    QueryOptions().tell("", absent, [])
     assert capsys.readouterr().out.startswith("Nothing close to 'xylophone quantum banking'; the nearest are:\n  1  ")
-    show_answer(there, as_json=False)
+    QueryOptions().tell("", there, [])
     assert "othing close to" not in capsys.readouterr().out
     assert searcher.search("a horse", filters=Filters(labels=("emu",))).words == "nothing close"
 
@@ -363,27 +363,26 @@ def film_of(folder, words, *, seconds):
     items = [frame_item((n + 0.5) * seconds / len(words)) for n in range(len(words))]
     for item, vector in zip([0, *items], [np.mean(latents, axis=0), *latents], strict=True):
         table.append(replace(toy.rows([clip], "video"), items=np.array([item]), vectors=vector[None]))
-    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy", modalities=("video", "audio"), frames=True)
+    build_index(library, JOINT, name="frozen-toy", model="frozen:#toy")
     return library, clip
 
 
-@pytest.mark.parametrize(
-    ("word", "still", "start", "end"), [("rain", 5.0, 0.0, 10.0), ("bell", 15.0, 10.0, 20.0), ("cat", 55.0, 50.0, 60.0)]
-)
-def test_a_film_is_found_by_the_frame_that_answers(tmp_path, word, still, start, end):
+def test_a_film_is_found_by_the_frame_that_answers(tmp_path):
     library, clip = film_of(tmp_path, ["rain", "bell", "dog", "dog", "dog", "cat"], seconds=60.0)
-    hits = indexed_alone(library).search(f"a {word}", k=24, kinds=["seen"]).hits
-    own = next(hit for hit in hits if hit.clip == clip.id)
-    assert (own.still, own.start, own.end) == (still, start, end)
-    assert own in hits[:5], "one frame of six is as good as a film of nothing else"
+    search = indexed_alone(library)
+    for word, times in {"rain": (5.0, 0.0, 10.0), "bell": (15.0, 10.0, 20.0), "cat": (55.0, 50.0, 60.0)}.items():
+        hits = search.search(f"a {word}", k=24, kinds=["seen"]).hits
+        own = next(hit for hit in hits if hit.clip == clip.id)
+        assert (own.still, own.start, own.end) == times
+        assert own in hits[:5], "one frame of six is as good as a film of nothing else"
 
 
 def test_a_run_reads_films_and_no_frames(tmp_path):
     library, clip = film_of(tmp_path, ["rain", "bell"], seconds=4.0)
     assert len([i for i in library.vectors("vectors", "frozen-toy").read(f"id = '{clip.id}'").items if i > 0]) == 2
-    build_index(library, JOINT, name="run", modalities=("video",))
+    build_index(library, Space("video"), name="run")
     assert library.vectors("vectors", "run").read(f"id = '{clip.id}'").items.tolist() == [0]
-    again = build_index(library, JOINT, name="frozen-toy", modalities=("video", "audio"), frames=True)
+    again = build_index(library, JOINT, name="frozen-toy", model="frozen:#toy")
     assert (again.added, again.removed) == (0, 0)
 
 

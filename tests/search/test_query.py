@@ -181,7 +181,7 @@ def test_the_gap_is_measured_on_training_clips(library):
     rows = library.vectors("vectors", "run").read()
     train = {c.id for c in library.clips("split = 'train'")}
     own = [i for i, m in enumerate(rows.modalities) if m == "text" and rows.ids[i] in train]
-    np.testing.assert_allclose(searcher.means["text"], toy.unit(rows.vectors[own]).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(searcher.gallery.means["text"], toy.unit(rows.vectors[own]).mean(axis=0), atol=1e-5)
 
 
 def test_an_index_of_another_model_is_refused(library):
@@ -196,10 +196,11 @@ def test_a_library_without_index_is_told(tmp_path):
         Searcher(toy.library(tmp_path), toy.Space(), "run")
 
 
-def test_approximate_search_finds_the_same(tmp_path):
+def test_approximate_search_finds_the_same(tmp_path, monkeypatch):
     made = toy.library(tmp_path, 240)
     build_index(made, toy.Space(), name="exact")
-    build_index(made, toy.Space(), name="ann", approximate_from=500)
+    monkeypatch.setattr("seehear.search.index.APPROXIMATE_FROM", 500)
+    build_index(made, toy.Space(), name="ann")
     exact, ann = (Searcher(made, toy.Space(), name) for name in ("exact", "ann"))
     for query in ("dog", {"audio": "rain.wav"}, {"clip": "cat01"}):
         for filters in (None, Filters(splits=("train",)), Filters(labels=("emu",))):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from seehear.commands.parsing import show
+from seehear.commands.parsing import Printed
 from seehear.errors import SeehearError
 from seehear.library.tables import LibraryTables
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
@@ -182,7 +182,7 @@ def test_a_plan_of_a_library(latents, capsys, forked):
     assert f"mavil.tiny: {found.recipes[1].why_not}" in said
     assert "'seehear train' trains nothing: " in said
     assert said.endswith(f"next: seehear index {latents.uri}")
-    show(found, as_json=True)
+    Printed(json=True).show(found)
     plain = json.loads(capsys.readouterr().out)
     assert plain["recipes"][0]["fits"] is True
     assert plain["recommendation"] == found.recommendation()
