@@ -23,8 +23,8 @@ from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.library.tables import LibraryTables
-from seehear.methods.base import Method
-from seehear.methods.classifier import Classifier, ClassifierConfig, modalities_of, tower_features, unneeded
+from seehear.methods.base import Method, make_method, modalities_of, tower_features
+from seehear.methods.classifier import Classifier, ClassifierConfig, unneeded
 from seehear.methods.vatt_layers import Positions, resampled
 from seehear.nn.random import seed_of
 from seehear.progress import hushed, say
@@ -208,8 +208,6 @@ def classifier(
     model: Pretrained, settings: FineTune, classes: Sequence[str], *, tower: str, several: bool
 ) -> Classifier:
     """A classifier before its training: the tower with the model's weights, or random ones with `settings.scratch`."""
-    from seehear.methods.base import make_method
-
     raw = settings.clips.of(model.raw)
     config = _settings(model, raw, settings)
     # The caller's generator stays as it was.

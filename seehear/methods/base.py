@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import unknown
+from seehear.errors import SeehearError, unknown
 from seehear.nn.random import Randomness, seed_of
-from seehear.types import MODALITIES, Batch, Encoded, Modality, StepOutput, Tensor
+from seehear.types import MODALITIES, Batch, Encoded, Float, Modality, StepOutput, Tensor
 
 Config = TypeVar("Config")
 AnyRun = TypeVar("AnyRun")
@@ -237,6 +237,68 @@ class Method(nn.Module):
         return space or next(iter(self.spaces))
 
 
+# -- features of a tower -----------------------------------------------------------------------------------------------
+
+TOWERS = ("video", "audio", "video+audio")
+"""Towers by name; the last is both side by side, or the fused features of a model that fuses them."""
+
+
+def modalities_of(tower: str) -> tuple[Modality, ...]:
+    return tuple(tower.split("+"))
+
+
+def tower_features(method: Method, tower: str, batch: Batch, *, rng: Randomness | None = None) -> Float[Tensor, "b d"]:
+    """Features of a batch with one view a row; several modalities are fused by `Method.fused` and concatenated."""
+    modalities = modalities_of(tower)
+    if len(modalities) == 1:
+        return method.features(modalities[0], batch[modalities[0]], rng=rng)
+    fused = method.fused(batch, modalities, rng=rng)
+    return torch.cat([fused[m] for m in modalities], dim=1)
+
+
+# -- a space without training ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenConfig(MethodConfig):
+    name: ClassVar[str] = "frozen"
+
+    widths: Mapping[Modality, int]
+    """Width of each tower's latents; all are equal."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FrozenConfig:
+        return config_from(cls, values, "frozen")
+
+    def __post_init__(self) -> None:
+        if len(set(self.widths.values())) != 1:
+            widths = ", ".join(f"{m} {width}" for m, width in self.widths.items()) or "none"
+            raise SeehearError(f"frozen: towers of one space have one width; got {widths}")
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return tuple(self.widths)
+
+
+class Frozen(Method):
+    """The space of a joint encoder: latents of towers that were trained together (SigLIP, CLAP, PE-AV, a packaged word
+    tower), whose cosines are comparable. A single encoder is a space with one modality. `features` and `place` are the
+    identity, `embed` normalises."""
+
+    name: ClassVar[str] = "frozen"
+    config_type: ClassVar[type] = FrozenConfig
+    config: FrozenConfig
+
+    def __init__(self, config: FrozenConfig):
+        super().__init__()
+        self.config = config
+        self.spaces = {"joint": config.modalities}
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        # Libraries store float16, in which a cosine over hundreds of numbers keeps too few digits.
+        return x.float()
+
+
 # -- methods by name ---------------------------------------------------------------------------------------------------
 
 METHODS: dict[str, str] = {
@@ -247,7 +309,7 @@ METHODS: dict[str, str] = {
     "diffmavil": "diffmavil.DiffMAViL",
     "classifier": "classifier.Classifier",
     "painter": "painter.Painter",
-    "frozen": "frozen.Frozen",
+    "frozen": "base.Frozen",
 }
 """Name in a model's config.json -> class in `seehear.methods`."""
 _NOT_TRAINED = ("classifier", "painter", "frozen")

@@ -34,15 +34,12 @@ from seehear.methods.base import Method, MethodConfig, config_from
 from seehear.nn.latents import (
     FusionAdapter,
     GatedSkip,
-    Latents,
-    Present,
     Standardise,
     Temperature,
     halves,
     mix,
     permutation,
     row_numbers,
-    statistics,
 )
 from seehear.nn.random import Randomness, seed_of
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
@@ -185,7 +182,7 @@ class FuseMix(Method):
 
     @torch.no_grad()
     def fit(
-        self, latents: Latents, present: Present | None = None, *, start: linear.LinearMaps | None = None
+        self, latents: linear.Latents, present: linear.Present | None = None, *, start: linear.LinearMaps | None = None
     ) -> FuseMix:
         """Take from the training latents what is set once: the standardisation, and the linear map of a head that has
         one. That is `start` (a closed form tuned on validation rows), or CCA with the default shrinkage: embeddings
@@ -195,7 +192,7 @@ class FuseMix(Method):
             self._check_width(m, z.shape[1])
         if self.config.standardise:
             # Mixing adds vectors: unscaled, a latent of large norm would outvote its partner.
-            for m, (mean, deviation) in statistics(latents, present).items():
+            for m, (mean, deviation) in linear.statistics(latents, present).items():
                 if m in self.config.trained:
                     self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
         if self.config.head != "adapter":

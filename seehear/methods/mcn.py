@@ -26,11 +26,12 @@ from seehear.distributed import gather, world_size
 from seehear.errors import SeehearError
 from seehear.losses.contrastive import Overlap, mms, pairwise, same_group, zero_of
 from seehear.methods.base import Method
+from seehear.methods.linear import Latents, Present, statistics
 from seehear.methods.mcn_config import MCNConfig, plan
 from seehear.methods.mcn_layers import Branch, OnlineClusters, Sound, clustering, evenly, fuse
 from seehear.nn.davenet import DaveNet, valid_frames
 from seehear.nn.kmeans import assign
-from seehear.nn.latents import Latents, Present, Standardise, Temperature, row_numbers, statistics
+from seehear.nn.latents import Standardise, Temperature, row_numbers
 from seehear.nn.random import Randomness
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 

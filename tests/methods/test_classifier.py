@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
+from seehear.methods.base import tower_features
 from seehear.methods.classifier import (
     Classifier,
     ClassifierConfig,
@@ -19,7 +20,6 @@ from seehear.methods.classifier import (
     label_weights,
     masked,
     smoothed,
-    tower_features,
     unneeded,
 )
 from seehear.nn.random import Randomness
