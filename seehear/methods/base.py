@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self, TypeVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Self, TypeVar, get_type_hints
 
 import torch
 from torch import nn
@@ -34,17 +34,21 @@ AnyRun = TypeVar("AnyRun")
 AnyMethod = TypeVar("AnyMethod", bound="Method")
 
 
-def config_from(kind: type[Config], values: Mapping[str, Any], name: str, **nested: type) -> Config:
-    """A frozen dataclass from the plain values of `dataclasses.asdict`, or from JSON of them; `nested` are the classes
-    of the fields that are dataclasses themselves. Raises `SeehearError` for an option that `name` does not have."""
-    # Refused, not ignored: a misspelt option would train with its default, unnoticed.
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for option in values:
+def config_from(kind: type[Config], values: Mapping[str, Any], name: str = "") -> Config:
+    """A frozen dataclass from the plain values of `dataclasses.asdict`, or from JSON of them. Raises `SeehearError` for
+    an option that it does not have, nor had in an earlier version (`removed`)."""
+    name, hints = name or kind.__name__.removesuffix("Config"), get_type_hints(kind)
+    known, made = [f.name for f in fields(kind)], {}  # type: ignore[arg-type]
+    for option, value in values.items():
+        if option in getattr(kind, "removed", ()):
+            continue
+        # Refused, not ignored: a misspelt option would train with its default, unnoticed.
         if option not in known:
             raise unknown(f"{name} option", option, known)
-    # JSON gives dataclasses inside dataclasses as mappings.
-    parts = {k: nested[k](**v) for k, v in values.items() if k in nested and isinstance(v, Mapping)}
-    return kind(**{**values, **parts})
+        # JSON gives dataclasses inside dataclasses as mappings.
+        inner = is_dataclass(hints[option]) and isinstance(value, Mapping)
+        made[option] = config_from(hints[option], value, name) if inner else value
+    return kind(**made)
 
 
 class MethodConfig:
@@ -54,6 +58,8 @@ class MethodConfig:
     """Name of the method in `registry.METHODS`."""
     reads_sequences: ClassVar[bool] = False
     """Whether words and spectrograms are read as sequences where a library has them, and not as single vectors."""
+    removed: ClassVar[tuple[str, ...]] = ()
+    """Options of earlier versions that only concerned training: a model saved with any of them embeds as before."""
 
     rounds: int = 1
     """Successive trainings of a run; the model of each is the `teacher` of the next, which starts anew."""
@@ -111,7 +117,7 @@ class Method(nn.Module):
     shortest: ClassVar[float] = 1e-12
     """Smallest norm that `embed` divides by."""
     config_type: ClassVar[type]
-    """Class of `config`; its `from_dict` reads plain values."""
+    """Class of `config`."""
 
     config: Any
     """A frozen dataclass of plain values."""
@@ -126,7 +132,7 @@ class Method(nn.Module):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """An untrained method from its configuration as plain values (`dataclasses.asdict`)."""
-        return cls(cls.config_type.from_dict(config))  # type: ignore[attr-defined]
+        return cls(config_from(cls.config_type, config))
 
     def current_name(self, saved: str) -> str:
         """Current name of a tensor that a saved model calls `saved`; it differs for models of older versions."""
@@ -265,10 +271,6 @@ class FrozenConfig(MethodConfig):
 
     widths: Mapping[Modality, int]
     """Width of each tower's latents; all are equal."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FrozenConfig:
-        return config_from(cls, values, "frozen")
 
     def __post_init__(self) -> None:
         if len(set(self.widths.values())) != 1:

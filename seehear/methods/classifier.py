@@ -110,11 +110,6 @@ class ClassifierConfig:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise SeehearError(f"a classifier needs two different classes at least; got {self.classes}")
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ClassifierConfig:
-        learning = config_from(Learning, values.get("learning", {}), "classifier")
-        return config_from(cls, {**values, "learning": learning}, "classifier")
-
 
 class Classifier(Method):
     name = "classifier"
@@ -157,7 +152,7 @@ class Classifier(Method):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Classifier:
-        read = ClassifierConfig.from_dict(config)
+        read = config_from(ClassifierConfig, config)
         return cls(read, make_method(read.method, read.model) if read.method else None)
 
     def current_name(self, saved: str) -> str:

@@ -30,7 +30,7 @@ from seehear.encoders.learning import LearningEncoder
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.contrastive import Overlap, info_nce, pairwise
 from seehear.methods import linear
-from seehear.methods.base import Method, MethodConfig, config_from
+from seehear.methods.base import Method, MethodConfig
 from seehear.nn.latents import (
     FusionAdapter,
     GatedSkip,
@@ -44,13 +44,11 @@ from seehear.nn.latents import (
 from seehear.nn.random import Randomness, seed_of
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
-# Options of earlier versions. They only concerned training: a model saved with any of them embeds as before.
-_REMOVED = ("matryoshka", "weighting", "linear_shrinkage")
-
 
 @dataclass(frozen=True, kw_only=True)
 class FuseMixConfig(MethodConfig):
     name: ClassVar = "fusemix"
+    removed: ClassVar = ("matryoshka", "weighting", "linear_shrinkage")
     widths: dict[Modality, int] = field(default_factory=dict)
     """Width of the cached latents, by modality; two modalities at least. A recipe leaves it empty: data fills it in."""
     blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
@@ -145,10 +143,6 @@ class FuseMixConfig(MethodConfig):
     @property
     def starts_closed(self) -> bool:
         return self.head != "adapter"
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
-        return config_from(cls, {k: v for k, v in values.items() if k not in _REMOVED}, "FuseMix")
 
 
 class FuseMix(Method):
