@@ -24,6 +24,8 @@ Precision = Literal["fp32", "bf16"]
 _REMOVED = {"method.matryoshka": [], "method.weighting": "pairs", "method.linear_shrinkage": 0.1}
 """Settings that only older runs have, and the values at which training is the same without them."""
 _FREE = ["workers", "device", "micro_batch", "keep", "save_minutes", "log_every", "trackers", "compile", "shard"]
+CONTINUE = "run the same command again with --resume to continue"
+"""Advice where a run was stopped."""
 FREE = {*(f"train.{name}" for name in _FREE), "seehear", "library", "command"}
 """Settings that may change when a run is resumed: they change the model by rounding at most."""
 
@@ -159,9 +161,7 @@ class RunFolder:
         settings = json.loads(json.dumps(self.settings))
         if not self.resume:
             if self._holds_files():
-                raise SeehearError(
-                    f"{self.path} is not empty: choose another folder, or go on with the run there by --resume"
-                )
+                raise SeehearError(f"{self.path} is not empty: choose another folder, or {CONTINUE} the run there")
         elif config.exists():
             self._compare(read_json(config, "start in another folder"), settings)
         elif self._holds_files():

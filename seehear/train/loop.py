@@ -25,7 +25,7 @@ from seehear.inputs.loader import Loader, Sampling, TrainingData
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.progress import Interrupted, Progress, progress, stop_requests
-from seehear.train.config import RunFolder, RunLog, TrainConfig, TrainResult, numerics
+from seehear.train.config import CONTINUE, RunFolder, RunLog, TrainConfig, TrainResult, numerics
 from seehear.train.files import Checkpoints, Counters, version
 from seehear.train.optim import (
     Computation,
@@ -166,7 +166,7 @@ class _Run:
         kept = f"step {self.saved_step:,} is saved" if self.saved_step > 0 else "nothing is saved yet"
         return (
             f"another process of the run ended at step {self.counters.step:,}: {kept} in {self.folder}; "
-            "its own message says why; start all of them again with --resume"
+            f"its own message says why; {CONTINUE}"
         )
 
     def _say(self, message: str) -> None:
@@ -192,10 +192,8 @@ class _Run:
                 # A signal may reach only one process: all stop at the same step, or the rest would wait for it.
                 if distributed.any_rank(bool(stop)):
                     self._save()
-                    message = (
-                        f"{stop.name or 'a signal'} at step {counters.step:,} of {total:,}: saved in {self.folder}, go "
-                        "on with --resume"
-                    )
+                    at = f"{stop.name or 'a signal'} at step {counters.step:,} of {total:,}"
+                    message = f"{at}: saved in {self.folder}; {CONTINUE}"
                     if self.log is not None:
                         self.log.note(message)
                     raise Interrupted(message)
