@@ -27,7 +27,7 @@ from seehear.errors import SeehearError, check_range, unknown
 from seehear.methods.base import AnyRun
 from seehear.methods.mavil import MAViL
 from seehear.methods.mavil_config import SIDES, MAViLConfig
-from seehear.methods.mavil_cost import activations, forward, shape_of
+from seehear.methods.mavil_cost import activations, forward
 from seehear.nn.diffusion import Diffusion, Schedule, TimeEmbedding
 from seehear.nn.masked import DecoderKind, MaskToken, standardised
 from seehear.nn.random import Randomness
@@ -155,11 +155,10 @@ class DiffMAViLConfig(MAViLConfig):
 
     def batch_sizes(self, reference: int) -> tuple[int, ...]:
         """The batch size of each part of the curriculum; `reference` is the one at the reference ratio."""
-        shape = shape_of(self)
 
         # The forward pass alone: the backward one is about twice as much at every ratio, and drops out of the quotient.
         def cost(ratio: float) -> float:
-            return activations(shape, ratio) if self.batches.follow == "memory" else sum(forward(shape, ratio).values())
+            return activations(self, ratio) if self.batches.follow == "memory" else sum(forward(self, ratio).values())
 
         return self.batches.rows(self.curriculum.ratios(), cost, reference)
 
