@@ -53,7 +53,7 @@ def finetune(
     """The report on the test clips; None without any, and in other processes than the first. Saves the classifier in
     `folder/model` and the report in `folder`: a path for a new run, a `RunFolder` for one to resume."""
     distributed.start()
-    opened = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    opened = folder if isinstance(folder, RunFolder) else RunFolder(Path(folder))
     folder, raw = opened.path, settings.clips.of(model.raw)
     tower, parts, several = _data(model, library, label, settings)
     train, classes = parts["train"], parts["train"].classes()

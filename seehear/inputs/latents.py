@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError
-from seehear.inputs.weights import TextWeights
 from seehear.library.current import read_current
 from seehear.library.records import Clip, Source, is_learned, learned_texts
 from seehear.library.vectors import Vectors, side_by_side
-from seehear.nn.random import seed_of, some_of
+from seehear.nn.random import TextWeights, seed_of, some_of
 from seehear.progress import say
 from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 

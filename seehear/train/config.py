@@ -144,14 +144,10 @@ def numerics(config: TrainConfig) -> Iterator[None]:
 class RunFolder:
     """Folder of a run, new or to be resumed."""
 
-    location: str | Path
+    path: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Contents of config.json, beside what `fit` adds; a resumed run must have the same, but for `FREE`."""
     resume: bool = False
-
-    @property
-    def path(self) -> Path:
-        return Path(self.location)
 
     @contextmanager
     def open(self) -> Iterator[None]:

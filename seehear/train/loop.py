@@ -58,7 +58,7 @@ def fit(
     validate: Validate | None = None,
 ) -> TrainResult:
     """Trains in place. `folder`: a path for a new run, a `RunFolder` for one with settings of its own or to resume."""
-    run_folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    run_folder = folder if isinstance(folder, RunFolder) else RunFolder(Path(folder))
     loader = loader_of(method, data, config)
     everything = {
         "method": {"name": method.name, **asdict(method.config)},
