@@ -173,11 +173,14 @@ def chosen(
     found = family(train)[first]
     if len(folds) == 1:
         return found
+    return replace(found, sure=_sureness(folds, relative_FK, np.nanmean(scores_FKP[:, first], axis=1), first))
+
+
+def _sureness(folds: Sequence[TuningFold], relative_FK: np.ndarray, own_F: np.ndarray, first: int) -> Sureness:
     # Paired by fold: what makes a fold easy or hard drops out of the difference.
     behind_FK = relative_FK[:, [first]] - relative_FK
     error_K = behind_FK.std(axis=0, ddof=1) / len(folds) ** 0.5
-    own_F = np.nanmean(scores_FKP[:, first], axis=1)
-    sure = Sureness(
+    return Sureness(
         folds=len(folds),
         clips=sum(len(next(iter(f.rows.values())) if f.clip is None else f.clip.unique()) for f in folds),
         reciprocal_rank=float(own_F.mean()),
@@ -185,7 +188,6 @@ def chosen(
         # Less one: the choice itself is behind by nothing.
         others_as_good=int((behind_FK.mean(axis=0) <= error_K).sum()) - 1,
     )
-    return replace(found, sure=sure)
 
 
 def reciprocal_ranks(

@@ -37,9 +37,9 @@ from seehear.train.optim import (
     learning_rate,
     load_state_by_name,
     load_whole,
+    on_device,
     optimizer_of,
     set_learning_rate,
-    sharded_copy,
     state_by_name,
     whole_tensors,
 )
@@ -60,23 +60,14 @@ def fit(
     """Trains in place. `folder`: a path for a new run, a `RunFolder` for one with settings of its own or to resume."""
     run_folder = folder if isinstance(folder, RunFolder) else RunFolder(Path(folder))
     loader = loader_of(method, data, config)
-    everything = {
-        "method": {"name": method.name, **asdict(method.config)},
-        "train": asdict(config),
-        "optim": asdict(optim),
-        "samples": len(data),
-        "seehear": version(),
-        **run_folder.settings,
-    }
+    own = {"name": method.name, **asdict(method.config)}
+    everything = {"method": own, "train": asdict(config), "optim": asdict(optim), "samples": len(data)}
+    everything |= {"seehear": version(), **run_folder.settings}
     with ExitStack() as alone, numerics(config):
         opened = replace(run_folder, settings=everything)
         # Only the first process makes and locks the folder; the rest wait for it.
         distributed.from_first(lambda: alone.enter_context(opened.open()))
-        if config.shard and distributed.world_size() > 1:
-            held = sharded_copy(method, loader.device)
-        else:
-            held = method.to(loader.device)
-            distributed.broadcast_module(method)
+        held = on_device(method, loader.device, shard=config.shard)
         run = _Run(held, loader, config=config, optim=optim, folder=opened.path, validate=validate)
         run.restore()
         if distributed.rank() == 0:
