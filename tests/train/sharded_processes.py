@@ -35,7 +35,9 @@ def trained(name: str, folder: Path, config: TrainConfig, *, resume: bool = Fals
         embedded = method.embed(batch, next(iter(method.spaces)))
         return {"score": float(sum(z.double().sum() for z in embedded.values()))}
 
-    fit(method, make_data(40), config=config, optim=CLIPPED, folder=RunFolder(folder, resume=resume), validate=validate)
+    # A painter has no space to be scored in: its last weights are compared.
+    score, opened = validate if method.spaces else None, RunFolder(folder, resume=resume)
+    fit(method, make_data(40), config=config, optim=CLIPPED, folder=opened, validate=score)
     return [p.detach() for p in method.parameters()]
 
 
