@@ -26,9 +26,8 @@ from common import write
 from seehear.evaluation.embedded import embed_latents
 from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
+from seehear.methods.tuning import training_moments, validation_rows
 from seehear.recipes import fusemix
-from seehear.runs import closed_forms
-from seehear.runs.closed_forms import training_moments, validation_rows
 from seehear.runs.scores import retrieval_scores
 
 SETS, CLIPS, AXES, TEST = ("emoji3d", "art4apps"), (60, 125, 250, 500), 192, 300
@@ -57,12 +56,12 @@ def recall(form: linear.LinearMaps, test: LatentData) -> float:
 
 
 def measure(data: LatentData) -> dict[str, float]:
-    config, test, few = fusemix.base().method, data.split("test"), closed_forms.FEW_CLIPS
+    config, test, few = fusemix.base().method, data.split("test"), tuning.FEW_CLIPS
     try:
-        closed_forms.FEW_CLIPS = 0
+        tuning.FEW_CLIPS = 0
         single = fusemix.start_of(config, data)
     finally:
-        closed_forms.FEW_CLIPS = few
+        tuning.FEW_CLIPS = few
     train = training_moments(data.split("train"))
     peeks = [tuning.TuningFold(train, *validation_rows(test))]
     forms = [tuning.tuned(train, peeks), tuning.tuned_ridge(train, peeks, hub="text")]

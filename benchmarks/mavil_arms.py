@@ -9,7 +9,7 @@ from typing import Any
 
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, MAViLConfig
-from seehear.methods.mavil_cost import mean, shape_of
+from seehear.methods.mavil_cost import mean
 from seehear.nn.transformer import Size
 from seehear.recipes import diffmavil, mavil
 from seehear.recipes.diffmavil import LEAN
@@ -134,6 +134,6 @@ def operations(cell: Cell, work: Path, options: argparse.Namespace) -> float:
         run = run.method.scheduled(run)
         config = run.method.reading(run.data.raw)
         ratios = config.curriculum.ratios() if isinstance(config, DiffMAViLConfig) else (config.masking["video"],)
-        return run.train.epochs * mean(shape_of(config, samples=run.data.raw.samples), ratios, backward=True)
+        return run.train.epochs * mean(config, ratios, samples=run.data.raw.samples)
 
     return total(cell) / total({**cell, "model": "mavil"})

@@ -23,8 +23,8 @@ from seehear.evaluation.report import EvaluationReport, provenance
 from seehear.evaluation.results import TaskResult
 from seehear.inputs.raw import RawConfig, load_raw
 from seehear.library.tables import LibraryTables
-from seehear.methods.base import Method
-from seehear.methods.classifier import Classifier, ClassifierConfig, modalities_of, tower_features, unneeded
+from seehear.methods.base import Method, make_method, modalities_of, tower_features
+from seehear.methods.classifier import Classifier, ClassifierConfig, unneeded
 from seehear.methods.vatt_layers import Positions, resampled
 from seehear.nn.random import seed_of
 from seehear.progress import hushed, say
@@ -53,7 +53,7 @@ def finetune(
     """The report on the test clips; None without any, and in other processes than the first. Saves the classifier in
     `folder/model` and the report in `folder`: a path for a new run, a `RunFolder` for one to resume."""
     distributed.start()
-    opened = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    opened = folder if isinstance(folder, RunFolder) else RunFolder(Path(folder))
     tower, parts, several = _data(model, library, label, settings)
     train, classes = parts["train"], parts["train"].classes()
     made = classifier(model, settings, classes, tower=tower, several=several)
@@ -207,8 +207,6 @@ def classifier(
     model: Pretrained, settings: FineTune, classes: Sequence[str], *, tower: str, several: bool
 ) -> Classifier:
     """A classifier before its training: the tower with the model's weights, or random ones with `settings.scratch`."""
-    from seehear.methods.base import make_method
-
     raw = settings.clips.of(model.raw)
     config = _settings(model, raw, settings)
     # The caller's generator stays as it was.

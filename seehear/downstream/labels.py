@@ -15,7 +15,7 @@ from seehear.evaluation.multilabel import truth_of
 from seehear.inputs.raw.media import RawMedia
 from seehear.library.records import SPLITS, Clip
 from seehear.library.tables import LibraryTables
-from seehear.methods.classifier import modalities_of
+from seehear.methods.base import modalities_of
 from seehear.nn.random import seed_of
 from seehear.types import Batch, Bool, Float, Int, Tensor
 

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError
-from seehear.inputs.weights import TextWeights
 from seehear.library.current import read_current
 from seehear.library.records import Clip, Source, is_learned, learned_texts
 from seehear.library.vectors import Vectors, side_by_side
-from seehear.nn.random import seed_of, some_of
+from seehear.nn.random import TextWeights, seed_of, some_of
 from seehear.progress import say
 from seehear.types import MODALITIES, Batch, Float, Int, Modality, Tensor
 
@@ -196,10 +195,8 @@ class LatentData:
     def weighted(self, confidence_R: np.ndarray | Tensor) -> LatentData:
         """The data with a confidence in [0, 1] for each text, in the order of `every("text")`."""
         sure_R, text = torch.as_tensor(confidence_R), self.rows["text"]
-        if sure_R.shape != (len(text.vectors),):
-            raise ValueError(
-                f"`confidence` must be a number a row of text: {len(text.vectors)} rows, got {len(sure_R)}"
-            )
+        if sure_R.shape != (rows := len(text.vectors),):
+            raise ValueError(f"`confidence` must be a number a row of text: {rows} rows, got {len(sure_R)}")
         weights = TextWeights(sure_R) if bool((sure_R < 1).any()) else None
         return self._with(self.rows | {"text": replace(text, weights=weights)})
 
@@ -255,70 +252,54 @@ def load_latents(
     sequences: bool = False,
 ) -> LatentData:
     """Latents of the library's current encoders for all clips, or those that meet an SQL condition; or only of clips
-    whose ids begin with `prefix`, with any number of modalities.
-
-    `encoders`: names by modality, several of one concatenated; None takes every encoder with vectors of its own (not
-    those that map another's), or with `sequences` a modality's words or frames alone where it has them. A text, a
-    video or a sound is present where all encoders of its modality have it.
-    """
-    chosen = _choose(library, encoders, sequences=sequences)
-    clips = library.clips(f"id LIKE '{prefix}%'" if prefix else where)
+    whose ids begin with `prefix`, with any number of modalities. `encoders`: names by modality, several of one
+    concatenated; None takes every encoder with vectors of its own (not those that map another's), or with `sequences`
+    a modality's words or frames alone where it has them. A text, a video or a sound is present where all encoders of
+    its modality have it."""
+    about, clips = library.encoders(), library.clips(f"id LIKE '{prefix}%'" if prefix else where)
+    chosen = _choose(library.uri, about, encoders, sequences=sequences)
     if not clips:
         raise SeehearError(f"no clip of {library.uri}" + (f" meets {where!r}" if where else ": run 'seehear prepare'"))
     by_id, sources = {clip.id: clip for clip in clips}, library.sources()
-    place = {clip.id: n for n, clip in enumerate(clips)}
-    latents, owner, confidence = {}, {}, None
     if any(clip.texts for clip in clips) and not any(map(learned_texts, clips)):
         # All texts are read on screen or without confidence: models learn from none of them.
         chosen.pop("text", None)
-    for m, infos in chosen.items():
-        rows = side_by_side([_read(library, info, by_id, sources, prefix) for info in infos])
-        latents[m], owner[m] = rows.vectors, np.fromiter((place[i] for i in rows.ids), np.int64, len(rows))
-        if m == "text":
-            texts = (by_id[i].texts[item] for i, item in zip(rows.ids, rows.items.tolist(), strict=True))
-            confidence = np.fromiter((text.confidence for text in texts), np.float32, len(rows))
-        if not len(rows):
-            have = sum(clip.has(m) for clip in clips)
-            raise SeehearError(
-                f"{library.uri} has no {m} latents for these clips ({have:,} of {len(clips):,} have {m}): "
-                f"run 'seehear encode {library.uri}', or leave {m} out"
-            )
+    rows = {m: _read(library, infos, by_id, sources, prefix) for m, infos in chosen.items()}
+    place = {clip.id: n for n, clip in enumerate(clips)}
+    owner = {m: np.array([place[i] for i in own.ids], np.int64) for m, own in rows.items()}
     data = LatentData.from_arrays(
-        latents,
+        {m: own.vectors for m, own in rows.items()},
         owner=owner,
-        ids=[clip.id for clip in clips],
+        ids=list(by_id),
         splits=[clip.split for clip in clips],
         groups=np.unique([clip.recording for clip in clips], return_inverse=True)[1],
         encoders=chosen,
     )
-    if confidence is not None:
-        data = data.weighted(confidence[np.argsort(owner["text"], kind="stable")])
-    together = data.joined()
-    if len(together) < 2 and not prefix:
+    if text := rows.get("text"):
+        sure = [by_id[i].texts[item].confidence for i, item in zip(text.ids, text.items.tolist(), strict=True)]
+        data = data.weighted(np.array(sure, np.float32)[np.argsort(owner["text"], kind="stable")])
+    if (together := len(data.joined())) < 2 and not prefix:
         counts = ", ".join(f"{m} {int(data.has(m).sum()):,}" for m in data.modalities)
-        raise SeehearError(
-            f"{library.uri}: training needs at least two clips with two modalities each, and has {len(together)} "
-            f"(clips with latents: {counts})"
-        )
+        needed = f"training needs at least two clips with two modalities each, and has {together}"
+        raise SeehearError(f"{library.uri}: {needed} (clips with latents: {counts})")
     return data
 
 
 def _choose(
-    library: LibraryTables, encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
+    uri: str, about: Mapping[str, EncoderInfo], encoders: Mapping[Modality, Sequence[str]] | None, *, sequences: bool
 ) -> dict[Modality, list[EncoderInfo]]:
     """Records of the chosen encoders, by modality."""
-    about = library.encoders()
     if not any(encoders or not info.get("of_run") for info in about.values()):
-        raise SeehearError(f"{library.uri} has no latents yet: run 'seehear encode {library.uri}'")
+        raise SeehearError(f"{uri} has no latents yet: run 'seehear encode {uri}'")
     if not encoders:
         encoders = {m: encoders_of(about, m, sequences=sequences) for m in MODALITIES}
     for name in (name for names in encoders.values() for name in names):
         if name not in about:
-            raise SeehearError(f"{library.uri} has no latents of encoder {name!r} (it has: {', '.join(sorted(about))})")
+            raise SeehearError(f"{uri} has no latents of encoder {name!r} (it has: {', '.join(sorted(about))})")
     chosen = {m: [{"name": n, **about[n]} for n in names] for m, names in encoders.items() if names}
     if len(chosen) < 2:
         raise SeehearError(
-            f"{library.uri} has latents of {', '.join(chosen)} only, training joins two modalities: encode another"
+            f"{uri} has latents of {', '.join(chosen)} only, training joins two modalities: encode another"
         )
     return chosen
 
@@ -333,18 +314,32 @@ def encoders_of(about: Mapping[str, EncoderInfo], modality: Modality, *, sequenc
 
 
 def _read(
-    library: LibraryTables, info: EncoderInfo, clips: Mapping[str, Clip], sources: Mapping[str, Source], prefix: str
+    library: LibraryTables,
+    infos: Sequence[EncoderInfo],
+    clips: Mapping[str, Clip],
+    sources: Mapping[str, Source],
+    prefix: str,
 ) -> Vectors:
-    rows, stale = read_current(library, info, clips, sources, prefix=prefix)
-    if stale:
-        say(f"{stale:,} latents of {info['name']} are of files or texts that changed: left out until they are encoded")
-    if info["modality"] == "text":
-        keys = enumerate(zip(rows.ids, rows.items.tolist(), strict=True))
-        learned = [n for n, (i, item) in keys if is_learned(clips[i].texts[item])]
-        rows = rows.take(learned) if len(learned) < len(rows) else rows
-    if not (finite := np.isfinite(rows.vectors).all(axis=1)).all():
+    """Current latents of a modality, its encoders side by side."""
+    parts, m = [], infos[0]["modality"]
+    for info in infos:
+        rows, stale = read_current(library, info, clips, sources, prefix=prefix)
+        if stale:
+            say(f"{stale:,} latents of {info['name']} are of changed files or texts: left out until they are encoded")
+        if m == "text":
+            keys = enumerate(zip(rows.ids, rows.items.tolist(), strict=True))
+            learned = [n for n, (i, item) in keys if is_learned(clips[i].texts[item])]
+            rows = rows.take(learned) if len(learned) < len(rows) else rows
+        if not (finite := np.isfinite(rows.vectors).all(axis=1)).all():
+            raise SeehearError(
+                f"encoder {info['name']!r} gave {int((~finite).sum()):,} vectors that are not finite, the first of "
+                f"clip {rows.ids[int(finite.argmin())]}: it cannot be trained on in float16"
+            )
+        parts.append(rows)
+    if not len(rows := side_by_side(parts)):
+        have = sum(clip.has(m) for clip in clips.values())
         raise SeehearError(
-            f"encoder {info['name']!r} gave {int((~finite).sum()):,} vectors that are not finite, the first of clip "
-            f"{rows.ids[int(finite.argmin())]}: it cannot be trained on in float16"
+            f"{library.uri} has no {m} latents for these clips ({have:,} of {len(clips):,} have {m}): "
+            f"run 'seehear encode {library.uri}', or leave {m} out"
         )
     return rows

@@ -140,8 +140,8 @@ def _stream(
         if "DataLoader worker (pid" not in str(error):
             raise
         raise SeehearError(
-            "a process that loads batches died, most often of too little memory: go on with --resume, and fewer "
-            "--train.workers if it dies again"
+            "a process that loads batches died, most often of too little memory: run the same command again with "
+            "--resume to continue, and with fewer --train.workers if it dies again"
         ) from error
 
 

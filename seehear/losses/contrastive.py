@@ -13,7 +13,8 @@ than the plain form, which is bound by its traffic over B x B numbers.
     dx = dl y / tau,   dy = dl' x / tau,   dtau = -sum_ij l_ij dl_ij / tau = -sum_i x_i . dx_i / tau
 
 8 B^2 E operations in all. A margin taken off every l_ii changes none of the derivatives of l. Unit rows bound |l| by
-1/tau: down to tau = 1/64 the exponentials cannot leave the range of fp32 and no maximum is looked for.
+1/tau: down to tau = 1/64, and with any rows that are as short, the exponentials cannot leave the range of fp32 and no
+maximum is looked for.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from seehear.types import Bool, Float, Int, Modality, Tensor
 _DENSE_UP_TO = 1024
 # Rows: on a CPU 128 to 512 are best, 2,048 take 15 % longer.
 _TILE = 256
-# e^64 = 6e27: sums over any batch stay far inside fp32.
-_LARGEST_LOGIT = 64.0
+# e^66 = 5e28: sums over any batch stay far inside fp32. A little above 64, that of unit rows at tau = 1/64 in bf16.
+_LARGEST_LOGIT = 66.0
 # On a GPU launches cost more than memory: 128 MB a tile.
 _CUDA_TILE_NUMBERS = 2**25
 
@@ -48,15 +49,13 @@ def info_nce(
     temperature: Float[Tensor, ""] | float,
     *,
     margin: float = 0.0,
-    unit: bool = True,
     exclude: Overlap | None = None,
     tile: int | None = None,
 ) -> Float[Tensor, ""]:
     """Mean of the cross-entropies of rows and of columns of x y' / temperature; log(B) when all similarities are equal.
 
     With few rows the matrix is formed, with many (or a given `tile` of rows) it is computed in tiles: the same number
-    to rounding. Excluded pairs are in neither sum. `margin` is subtracted from the logits of matches; `unit`: rows have
-    length 1, so that no logit can be large.
+    to rounding. Excluded pairs are in neither sum. `margin` is subtracted from the logits of matches.
     """
     _check(x_BE, y_BE, exclude)
     # At small tau logits reach hundreds, and half precision would lose their differences.
@@ -70,7 +69,7 @@ def info_nce(
             logits_BB[exclude.pairs(slice(0, len(x_BE)))] = -torch.inf
         return ((logits_BB.logsumexp(dim=1) + logits_BB.logsumexp(dim=0)) / 2 - logits_BB.diagonal()).mean()
     tile = tile or (max(_TILE, _CUDA_TILE_NUMBERS // len(x_BE)) if x_BE.is_cuda else _TILE)
-    tiles = _Tiles(tile, _product_dtype(x_BE), margin, unit, exclude)
+    tiles = _Tiles(tile, _product_dtype(x_BE), margin, exclude)
     return _Tiled.apply(x_BE, y_BE, tau, tiles)
 
 
@@ -139,8 +138,6 @@ class _Tiles:
     """The type in which x_i . y_j is formed; sums and exponentials stay in fp32 (fp64 for fp64)."""
     margin: float
     """Subtracted from the logits of matches."""
-    unit: bool
-    """Whether rows have length 1."""
     exclude: Overlap | None
 
 
@@ -175,7 +172,9 @@ class _Work:
         # Raw products (tau 1) need no scaled copy.
         self.scaled = (self.x if bool(self.tau == 1) else self.x / self.tau).to(tiles.product)
         self.y = y.to(tiles.product)
-        self.bounded = tiles.unit and bool(1 / self.tau <= _LARGEST_LOGIT)
+        # No product is larger than that of the lengths.
+        largest = self.x.norm(dim=1).max() * y.to(self.sum).norm(dim=1).max() / self.tau
+        self.bounded = bool(largest <= _LARGEST_LOGIT)
 
     def sums(self) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, and the log-sums of rows and columns."""
@@ -248,7 +247,7 @@ def mms(
     """
     # Without autocast: raw products have no bound, and bf16 would keep three digits of them.
     with torch.autocast(x_BE.device.type, enabled=False):
-        return 2 * info_nce(x_BE, y_BE, temperature, margin=margin, unit=False, exclude=exclude, tile=tile)
+        return 2 * info_nce(x_BE, y_BE, temperature, margin=margin, exclude=exclude, tile=tile)
 
 
 def zero_of(tensors: Iterable[Tensor]) -> Float[Tensor, ""]:

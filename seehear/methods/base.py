@@ -18,33 +18,37 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, ClassVar, Self, TypeVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Self, TypeVar, get_type_hints
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.errors import unknown
+from seehear.errors import SeehearError, unknown
 from seehear.nn.random import Randomness, seed_of
-from seehear.types import MODALITIES, Batch, Encoded, Modality, StepOutput, Tensor
+from seehear.types import MODALITIES, Batch, Encoded, Float, Modality, StepOutput, Tensor
 
 Config = TypeVar("Config")
 AnyRun = TypeVar("AnyRun")
 AnyMethod = TypeVar("AnyMethod", bound="Method")
 
 
-def config_from(kind: type[Config], values: Mapping[str, Any], name: str, **nested: type) -> Config:
-    """A frozen dataclass from the plain values of `dataclasses.asdict`, or from JSON of them; `nested` are the classes
-    of the fields that are dataclasses themselves. Raises `SeehearError` for an option that `name` does not have."""
-    # Refused, not ignored: a misspelt option would train with its default, unnoticed.
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for option in values:
+def config_from(kind: type[Config], values: Mapping[str, Any], name: str = "") -> Config:
+    """A frozen dataclass from the plain values of `dataclasses.asdict`, or from JSON of them. Raises `SeehearError` for
+    an option that it does not have, nor had in an earlier version (`removed`)."""
+    name, hints = name or kind.__name__.removesuffix("Config"), get_type_hints(kind)
+    known, made = [f.name for f in fields(kind)], {}  # type: ignore[arg-type]
+    for option, value in values.items():
+        if option in getattr(kind, "removed", ()):
+            continue
+        # Refused, not ignored: a misspelt option would train with its default, unnoticed.
         if option not in known:
             raise unknown(f"{name} option", option, known)
-    # JSON gives dataclasses inside dataclasses as mappings.
-    parts = {k: nested[k](**v) for k, v in values.items() if k in nested and isinstance(v, Mapping)}
-    return kind(**{**values, **parts})
+        # JSON gives dataclasses inside dataclasses as mappings.
+        inner = is_dataclass(hints[option]) and isinstance(value, Mapping)
+        made[option] = config_from(hints[option], value, name) if inner else value
+    return kind(**made)
 
 
 class MethodConfig:
@@ -54,6 +58,8 @@ class MethodConfig:
     """Name of the method in `registry.METHODS`."""
     reads_sequences: ClassVar[bool] = False
     """Whether words and spectrograms are read as sequences where a library has them, and not as single vectors."""
+    removed: ClassVar[tuple[str, ...]] = ()
+    """Options of earlier versions that only concerned training: a model saved with any of them embeds as before."""
 
     rounds: int = 1
     """Successive trainings of a run; the model of each is the `teacher` of the next, which starts anew."""
@@ -111,7 +117,7 @@ class Method(nn.Module):
     shortest: ClassVar[float] = 1e-12
     """Smallest norm that `embed` divides by."""
     config_type: ClassVar[type]
-    """Class of `config`; its `from_dict` reads plain values."""
+    """Class of `config`."""
 
     config: Any
     """A frozen dataclass of plain values."""
@@ -126,7 +132,7 @@ class Method(nn.Module):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """An untrained method from its configuration as plain values (`dataclasses.asdict`)."""
-        return cls(cls.config_type.from_dict(config))  # type: ignore[attr-defined]
+        return cls(config_from(cls.config_type, config))
 
     def current_name(self, saved: str) -> str:
         """Current name of a tensor that a saved model calls `saved`; it differs for models of older versions."""
@@ -237,6 +243,64 @@ class Method(nn.Module):
         return space or next(iter(self.spaces))
 
 
+# -- features of a tower -----------------------------------------------------------------------------------------------
+
+TOWERS = ("video", "audio", "video+audio")
+"""Towers by name; the last is both side by side, or the fused features of a model that fuses them."""
+
+
+def modalities_of(tower: str) -> tuple[Modality, ...]:
+    return tuple(tower.split("+"))
+
+
+def tower_features(method: Method, tower: str, batch: Batch, *, rng: Randomness | None = None) -> Float[Tensor, "b d"]:
+    """Features of a batch with one view a row; several modalities are fused by `Method.fused` and concatenated."""
+    modalities = modalities_of(tower)
+    if len(modalities) == 1:
+        return method.features(modalities[0], batch[modalities[0]], rng=rng)
+    fused = method.fused(batch, modalities, rng=rng)
+    return torch.cat([fused[m] for m in modalities], dim=1)
+
+
+# -- a space without training ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenConfig(MethodConfig):
+    name: ClassVar[str] = "frozen"
+
+    widths: Mapping[Modality, int]
+    """Width of each tower's latents; all are equal."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.widths.values())) != 1:
+            widths = ", ".join(f"{m} {width}" for m, width in self.widths.items()) or "none"
+            raise SeehearError(f"frozen: towers of one space have one width; got {widths}")
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        return tuple(self.widths)
+
+
+class Frozen(Method):
+    """The space of a joint encoder: latents of towers that were trained together (SigLIP, CLAP, PE-AV, a packaged word
+    tower), whose cosines are comparable. A single encoder is a space with one modality. `features` and `place` are the
+    identity, `embed` normalises."""
+
+    name: ClassVar[str] = "frozen"
+    config_type: ClassVar[type] = FrozenConfig
+    config: FrozenConfig
+
+    def __init__(self, config: FrozenConfig):
+        super().__init__()
+        self.config = config
+        self.spaces = {"joint": config.modalities}
+
+    def features(self, m: Modality, x: Tensor, *, rng: Randomness | None = None) -> Tensor:
+        # Libraries store float16, in which a cosine over hundreds of numbers keeps too few digits.
+        return x.float()
+
+
 # -- methods by name ---------------------------------------------------------------------------------------------------
 
 METHODS: dict[str, str] = {
@@ -247,7 +311,7 @@ METHODS: dict[str, str] = {
     "diffmavil": "diffmavil.DiffMAViL",
     "classifier": "classifier.Classifier",
     "painter": "painter.Painter",
-    "frozen": "frozen.Frozen",
+    "frozen": "base.Frozen",
 }
 """Name in a model's config.json -> class in `seehear.methods`."""
 _NOT_TRAINED = ("classifier", "painter", "frozen")

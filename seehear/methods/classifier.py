@@ -26,21 +26,14 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.contrastive import zero_of
-from seehear.methods.base import Method, config_from, make_method
+from seehear.methods.base import TOWERS, Method, config_from, make_method, modalities_of, tower_features
 from seehear.nn.latents import permutation
 from seehear.nn.random import Randomness, dropout
 from seehear.nn.transformer import glorot
-from seehear.types import Batch, Encoded, Float, Modality, StepOutput, Tensor
+from seehear.types import Batch, Encoded, Float, StepOutput, Tensor
 
 # Modules before the first block, by the names that methods give them: layer 0 of the rates.
 _FRONT = re.compile(r"token|patch|position|aggregate")
-
-TOWERS = ("video", "audio", "video+audio")
-"""Towers by name; the last is both side by side, or the fused features of a model that fuses them."""
-
-
-def modalities_of(tower: str) -> tuple[Modality, ...]:
-    return tuple(tower.split("+"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +110,6 @@ class ClassifierConfig:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise SeehearError(f"a classifier needs two different classes at least; got {self.classes}")
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ClassifierConfig:
-        learning = config_from(Learning, values.get("learning", {}), "classifier")
-        return config_from(cls, {**values, "learning": learning}, "classifier")
-
 
 class Classifier(Method):
     name = "classifier"
@@ -164,7 +152,7 @@ class Classifier(Method):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Classifier:
-        read = ClassifierConfig.from_dict(config)
+        read = config_from(ClassifierConfig, config)
         return cls(read, make_method(read.method, read.model) if read.method else None)
 
     def current_name(self, saved: str) -> str:
@@ -269,15 +257,6 @@ class Classifier(Method):
             yield
         finally:
             hook.remove()
-
-
-def tower_features(method: Method, tower: str, batch: Batch, *, rng: Randomness | None = None) -> Float[Tensor, "b d"]:
-    """Features of a batch with one view a row; several modalities are fused by `Method.fused` and concatenated."""
-    modalities = modalities_of(tower)
-    if len(modalities) == 1:
-        return method.features(modalities[0], batch[modalities[0]], rng=rng)
-    fused = method.fused(batch, modalities, rng=rng)
-    return torch.cat([fused[m] for m in modalities], dim=1)
 
 
 def smoothed(label_BC: Float[Tensor, "b c"], s: float) -> Float[Tensor, "b c"]:

@@ -17,21 +17,20 @@ Encoders, fusion and contrasts read clean patches only: neither t nor eps reache
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, cast
 
 from torch import nn
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.methods.base import AnyRun, config_from
+from seehear.methods.base import AnyRun
 from seehear.methods.mavil import MAViL
-from seehear.methods.mavil_config import SIDES, FastPaths, MAViLConfig
-from seehear.methods.mavil_cost import activations, forward, shape_of
+from seehear.methods.mavil_config import SIDES, MAViLConfig
+from seehear.methods.mavil_cost import activations, forward
 from seehear.nn.diffusion import Diffusion, Schedule, TimeEmbedding
 from seehear.nn.masked import DecoderKind, MaskToken, standardised
 from seehear.nn.random import Randomness
-from seehear.nn.transformer import Size
 from seehear.types import Float, Int, Modality, Tensor
 
 # Added before rounding down: 3 / 20 * 20 is a little less than 3.
@@ -156,19 +155,12 @@ class DiffMAViLConfig(MAViLConfig):
 
     def batch_sizes(self, reference: int) -> tuple[int, ...]:
         """The batch size of each part of the curriculum; `reference` is the one at the reference ratio."""
-        shape = shape_of(self)
 
         # The forward pass alone: the backward one is about twice as much at every ratio, and drops out of the quotient.
         def cost(ratio: float) -> float:
-            return activations(shape, ratio) if self.batches.follow == "memory" else sum(forward(shape, ratio).values())
+            return activations(self, ratio) if self.batches.follow == "memory" else sum(forward(self, ratio).values())
 
         return self.batches.rows(self.curriculum.ratios(), cost, reference)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DiffMAViLConfig:
-        nested = {"size": Size, "decoder": Size, "fast": FastPaths}
-        own = {"noise": Schedule, "curriculum": Curriculum, "batches": Batches}
-        return config_from(cls, values, "DiffMAViL", **nested, **own)
 
 
 class DiffMAViL(MAViL):

@@ -30,30 +30,25 @@ from seehear.encoders.learning import LearningEncoder
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.losses.contrastive import Overlap, info_nce, pairwise
 from seehear.methods import linear
-from seehear.methods.base import Method, MethodConfig, config_from
+from seehear.methods.base import Method, MethodConfig
 from seehear.nn.latents import (
     FusionAdapter,
     GatedSkip,
-    Latents,
-    Present,
     Standardise,
     Temperature,
     halves,
     mix,
     permutation,
     row_numbers,
-    statistics,
 )
 from seehear.nn.random import Randomness, seed_of
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
-
-# Options of earlier versions. They only concerned training: a model saved with any of them embeds as before.
-_REMOVED = ("matryoshka", "weighting", "linear_shrinkage")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FuseMixConfig(MethodConfig):
     name: ClassVar = "fusemix"
+    removed: ClassVar = ("matryoshka", "weighting", "linear_shrinkage")
     widths: dict[Modality, int] = field(default_factory=dict)
     """Width of the cached latents, by modality; two modalities at least. A recipe leaves it empty: data fills it in."""
     blocks: dict[Modality, tuple[int, ...]] = field(default_factory=dict)
@@ -149,10 +144,6 @@ class FuseMixConfig(MethodConfig):
     def starts_closed(self) -> bool:
         return self.head != "adapter"
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FuseMixConfig:
-        return config_from(cls, {k: v for k, v in values.items() if k not in _REMOVED}, "FuseMix")
-
 
 class FuseMix(Method):
     name = "fusemix"
@@ -185,7 +176,7 @@ class FuseMix(Method):
 
     @torch.no_grad()
     def fit(
-        self, latents: Latents, present: Present | None = None, *, start: linear.LinearMaps | None = None
+        self, latents: linear.Latents, present: linear.Present | None = None, *, start: linear.LinearMaps | None = None
     ) -> FuseMix:
         """Take from the training latents what is set once: the standardisation, and the linear map of a head that has
         one. That is `start` (a closed form tuned on validation rows), or CCA with the default shrinkage: embeddings
@@ -195,7 +186,7 @@ class FuseMix(Method):
             self._check_width(m, z.shape[1])
         if self.config.standardise:
             # Mixing adds vectors: unscaled, a latent of large norm would outvote its partner.
-            for m, (mean, deviation) in statistics(latents, present).items():
+            for m, (mean, deviation) in linear.statistics(latents, present).items():
                 if m in self.config.trained:
                     self._standardise(m).set(mean, deviation, self.config.blocks.get(m, ()))
         if self.config.head != "adapter":

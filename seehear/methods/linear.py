@@ -13,7 +13,7 @@ may lack modalities: each covariance is of the rows that have both its sides. Ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -23,10 +23,65 @@ import torch
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
-from seehear.nn.latents import Latents, Present, check, chunks, deviation, statistics
 from seehear.types import Modality, Tensor
 
+Latents = Mapping[Modality, Tensor | np.ndarray]
+"""(N, D) by modality; rows of one number belong together."""
+Present = Mapping[Modality, Tensor | np.ndarray]
+"""(N,) bool by modality; a modality that is not named is there in every row."""
 Pairs = Sequence[tuple[Modality, Modality]]
+
+# Rows in float64 at a time: four times the size in which they are stored.
+_CHUNK = 8192
+
+
+def statistics(latents: Latents, present: Present | None = None) -> dict[Modality, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of every dimension over the rows that have the modality, float64."""
+    found = {}
+    for m in latents:
+        total, squares, rows = torch.zeros(()), torch.zeros(()), 0
+        for (x,) in _chunks(latents, present, m):
+            total, rows = total + x.sum(dim=0), rows + len(x)
+        if rows < 2:
+            raise SeehearError(f"{rows} training rows have {m}: at least 2 are needed to fit anything to it")
+        # Two passes: in one, the mean of the squares less the square of the mean would cancel.
+        mean = total / rows
+        if not mean.isfinite().all():
+            raise SeehearError(f"the latents of {m} hold NaN or infinite values: encode them again")
+        for (x,) in _chunks(latents, present, m):
+            squares = squares + (x - mean).square().sum(dim=0)
+        found[m] = mean, _deviation(squares / rows)
+    return found
+
+
+def _deviation(variance_D: Tensor) -> Tensor:
+    """Square root, and 1 for a dimension that does not vary."""
+    # Relative to the mean variance: rounding leaves a constant dimension a little above zero.
+    return torch.where(variance_D > 1e-12 * variance_D.mean(), variance_D, 1.0).sqrt()
+
+
+def _chunks(latents: Latents, present: Present | None, *names: Modality) -> Iterator[tuple[Tensor, ...]]:
+    """float64 rows that have all of these modalities, a chunk at a time."""
+    keep = torch.stack([present_rows(latents, present, m) for m in names]).all(dim=0)
+    for start in range(0, len(keep), _CHUNK):
+        rows = keep[start : start + _CHUNK]
+        if rows.any():
+            chunk = [torch.as_tensor(latents[m][start : start + _CHUNK]).double() for m in names]
+            # A mask copies: spared where every row has all.
+            yield tuple(chunk) if rows.all() else tuple(x[rows] for x in chunk)
+
+
+def present_rows(latents: Latents, present: Present | None, m: Modality) -> Tensor:
+    if present is None or m not in present:
+        return torch.ones(len(latents[m]), dtype=torch.bool)
+    return torch.as_tensor(present[m]).bool()
+
+
+def check(latents: Latents, present: Present | None) -> None:
+    shapes = {m: tuple(x.shape) for m, x in latents.items()}
+    masks = {m: tuple(x.shape) for m, x in (present or {}).items()}
+    if any(len(s) != 2 for s in shapes.values()) or len({s[0] for s in [*shapes.values(), *masks.values()]}) != 1:
+        raise ValueError(f"latents must be (N, D) and presence (N,) with one N for all; got {shapes} and {masks}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +100,7 @@ class Moments:
 
     def standardised(self) -> Moments:
         """The moments of latents with unit variance in every dimension."""
-        std = {m: deviation(self.covariance[m, m].diagonal()) for m in self.mean}
+        std = {m: _deviation(self.covariance[m, m].diagonal()) for m in self.mean}
         covariance = {(p, q): c / torch.outer(std[p], std[q]) for (p, q), c in self.covariance.items()}
         # Scales multiply: what was standardised before is undone as well.
         return Moments(self.mean, {m: self.scale[m] * std[m] for m in self.mean}, covariance)
@@ -278,7 +333,7 @@ def _covariance(
 ) -> Tensor | None:
     """The covariance (D_p, D_q) of the rows that have both; None without any."""
     product, of_p, of_q, rows = torch.zeros(()), torch.zeros(()), torch.zeros(()), 0
-    for x, y in chunks(latents, present, p, q):
+    for x, y in _chunks(latents, present, p, q):
         # Uncentred, text latents have a mean cosine near 0.9, which would be all that a closed form sees.
         x, y = x - mean[p], y - mean[q]
         product, of_p, of_q, rows = product + x.T @ y, of_p + x.sum(dim=0), of_q + y.sum(dim=0), rows + len(x)

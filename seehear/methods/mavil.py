@@ -123,7 +123,7 @@ class MAViL(Method):
         seen = {}
         for m, (first, *_) in orders.items():
             # The order is random, so its first hidden patches are a random share of them.
-            # 1e-6: a product that is whole but for rounding loses no patch (`mavil_cost.Side.queries` counts the same).
+            # 1e-6: a product that is whole but for rounding loses no patch (`mavil_cost.patch_counts` counts the same).
             decoded = max(1, int(self.config.decoded[m] * first.hidden.shape[1] + 1e-6))
             # Before fusion: behind it a video token knows the sound, and the contrast would be trivial.
             pooled_BVD = encoded[m][:, :, 1:].mean(dim=2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.raw import RawConfig
-from seehear.methods.base import MethodConfig, config_from
+from seehear.methods.base import MethodConfig
 from seehear.nn.masked import DecoderKind
 from seehear.nn.mel import KaldiMel
 from seehear.nn.transformer import Size
@@ -178,11 +178,4 @@ class MAViLConfig(MethodConfig):
 
     def values(self, m: Modality) -> int:
         """Numbers of a patch."""
-        size = 3 if m == "video" else 1
-        for n in self.patch_of(m):
-            size *= n
-        return size
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MAViLConfig:
-        return config_from(cls, values, "MAViL", size=Size, decoder=Size, fast=FastPaths)
+        return math.prod(self.patch_of(m)) * (3 if m == "video" else 1)

@@ -26,11 +26,12 @@ from seehear.distributed import gather, world_size
 from seehear.errors import SeehearError
 from seehear.losses.contrastive import Overlap, mms, pairwise, same_group, zero_of
 from seehear.methods.base import Method
+from seehear.methods.linear import Latents, Present, statistics
 from seehear.methods.mcn_config import MCNConfig, plan
-from seehear.methods.mcn_layers import Branch, OnlineClusters, Sound, clustering, evenly, fuse
+from seehear.methods.mcn_layers import Branch, OnlineClusters, Sound, cluster_loss, clustering, evenly, fuse
 from seehear.nn.davenet import DaveNet, valid_frames
 from seehear.nn.kmeans import assign
-from seehear.nn.latents import Latents, Present, Standardise, Temperature, row_numbers, statistics
+from seehear.nn.latents import Standardise, Temperature, row_numbers
 from seehear.nn.random import Randomness
 from seehear.types import Batch, Encoded, Modality, StepOutput, Tensor, group_numbers, presence
 
@@ -191,16 +192,14 @@ class MCN(Method):
         carry[f"{name}/centroids"] = centroids_KE
         # By the cosine even where the loss takes raw products, as in the paper's code: the two may choose differently.
         label_B = assign(fused_BE, centroids_KE)
-        loss = clustering(
-            z,
-            present,
+        term = partial(
+            cluster_loss,
             # Means of unit vectors are shorter than 1.
-            F.normalize(centroids_KE, dim=1) if config.similarity == "cosine" else centroids_KE,
-            label_B,
-            over=config.cluster_over,
+            centroids_KE=F.normalize(centroids_KE, dim=1) if config.similarity == "cosine" else centroids_KE,
             margin=config.margin,
             temperature=self._temperature(name),
         )
+        loss = clustering(z, present, label_B, term, over=config.cluster_over)
         used = torch.tensor(len(label_B[any_B].unique()), device=loss.device)
         return StepOutput(loss, {f"loss/cluster-{name}": loss.detach(), f"clusters/{name}": used}, carry)
 

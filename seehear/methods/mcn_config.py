@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from seehear.errors import SeehearError, check_range, unknown
-from seehear.methods.base import MethodConfig, config_from
+from seehear.methods.base import MethodConfig
 from seehear.nn.davenet import NormKind
 from seehear.types import MODALITIES, Modality
 
@@ -121,10 +120,6 @@ class MCNConfig(MethodConfig):
 
     def input_of(self, m: Modality) -> Input:
         return self.inputs.get(m, "latents")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MCNConfig:
-        return config_from(cls, values, "MCN")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -201,8 +201,8 @@ def fuse(
 
 def cluster_loss(
     x_BE: Float[Tensor, "b e"],
-    centroids_KE: Float[Tensor, "k e"],
     label_B: Int[Tensor, " b"],
+    centroids_KE: Float[Tensor, "k e"],
     *,
     margin: float = 0.001,
     temperature: Float[Tensor, ""] | float = 1.0,
@@ -219,15 +219,14 @@ def cluster_loss(
 def clustering(
     z: Mapping[Modality, Float[Tensor, "b e"]],
     present: Mapping[Modality, Bool[Tensor, " b"]],
-    centroids_KE: Float[Tensor, "k e"],
     label_B: Int[Tensor, " b"],
+    loss: Callable[[Tensor, Tensor], Tensor],
     *,
     over: Over = "mean",
-    margin: float = 0.001,
-    temperature: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, ""]:
-    """Mean or sum over modalities of the mean loss of the rows that have it, or the loss of the fused rows alone. A
-    modality that no row has is left out; without any the loss is zero, with a zero gradient."""
+    """Mean or sum over modalities of the mean `loss` (`cluster_loss` of rows and labels) of the rows that have it, or
+    the loss of the fused rows alone. A modality that no row has is left out; without any the loss is zero, with a zero
+    gradient."""
     if over == "fused":
         fused_BE, any_B = fuse(z, present)
         z, present = {"fused": fused_BE}, {"fused": any_B}
@@ -235,7 +234,7 @@ def clustering(
     for m, z_BE in z.items():
         x_NE, label_N = z_BE[present[m]], label_B[present[m]]
         if len(x_NE):
-            terms.append(cluster_loss(x_NE, centroids_KE, label_N, margin=margin, temperature=temperature).mean())
+            terms.append(loss(x_NE, label_N).mean())
     if not terms:
         return zero_of(z.values())
     total = torch.stack(terms).sum()

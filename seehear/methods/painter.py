@@ -13,15 +13,14 @@ With f = 0, z^ is the optimal estimate for Gaussian pictures: f, a perceptron wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from seehear.methods.base import Method, config_from
+from seehear.methods.base import Method
 from seehear.nn.diffusion import Diffusion, Schedule, TimeEmbedding, sample
 from seehear.nn.random import Randomness, seed_of
 from seehear.nn.transformer import glorot
@@ -53,10 +52,6 @@ class PainterConfig:
     jitter: float = 1.0
     """Largest noise on the vectors in training, relative to their length: vectors of sounds and words are farther from
     any picture's than those of pictures from each other."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PainterConfig:
-        return config_from(cls, values, "Painter", schedule=Schedule)
 
 
 class Painter(Method):

@@ -1,5 +1,9 @@
 """Choice of the settings of closed forms (`linear.py`) by retrieval on rows that they were not fitted to: validation
-clips, or several folds where validation clips are few. Also the closed forms of FuseMix's start: bound and blocks."""
+clips, or several folds where validation clips are few. Also the closed forms of FuseMix's start: bound and blocks.
+
+Baselines and FuseMix share `training_moments` and `tuning_rows`: a trained model is never ahead only by better
+tuning. With few validation clips the best setting is chance: then it is chosen over `folds` of the training and
+validation clips."""
 
 from __future__ import annotations
 
@@ -12,10 +16,32 @@ import numpy as np
 import torch
 
 from seehear.errors import SeehearError
-from seehear.methods.linear import LinearMaps, Moments, Pairs, Sureness, canonical, ridge
-from seehear.nn.latents import Latents, Present, check, present_rows
+from seehear.inputs.latents import LatentData
+from seehear.methods.linear import (
+    Latents,
+    LinearMaps,
+    Moments,
+    Pairs,
+    Present,
+    Sureness,
+    canonical,
+    check,
+    moments,
+    present_rows,
+    ridge,
+)
+from seehear.nn.random import seed_of
 from seehear.types import Modality, Tensor
 
+FEW_CLIPS = 300
+"""Validation clips below which settings are chosen over folds."""
+_FOLDS, _FEWEST_OF_A_FOLD = 5, 2
+# Training clips that are plenty for covariances.
+_CLIPS = 200_000
+# Rows that are plenty to choose a setting by.
+_VALIDATION_ROWS = 4096
+DRAW = seed_of(0, "rows of the closed forms")
+"""Seed of every draw of clips that closed forms are fitted to."""
 SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
@@ -27,6 +53,66 @@ class TuningFold:
     rows: Latents
     present: Present | None = None
     clip: Tensor | None = None
+
+
+def training_moments(train: LatentData, *, pairs: Pairs | None = None) -> Moments:
+    """Moments of the standardised rows of training clips, a fixed draw of many."""
+    return moments(*train.sample(_CLIPS, DRAW).aligned(), pairs=pairs).standardised()
+
+
+def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Tensor]:
+    """Returns (latents, present, clip) to tune a closed form on, a fixed draw of many clips; all texts of a clip are
+    right answers."""
+    # The limit is of rows, and a clip has a row for each of its texts.
+    clips = val.sample(max(2, _VALIDATION_ROWS * len(val) // max(1, len(val.aligned_owner()))), DRAW)
+    return *clips.aligned(), clips.aligned_owner()
+
+
+def tuning_rows(data: LatentData, moments: Moments, *, pairs: Pairs | None = None) -> list[TuningFold]:
+    """Rows that settings are chosen on, by `folds` or of the validation clips with the moments of the training clips;
+    empty with fewer than two validation clips."""
+    val = data.split("val").joined()
+    if len(val) < 2:
+        return []
+    return folds(data, pairs=pairs) or [TuningFold(moments, *validation_rows(val))]
+
+
+def folds(data: LatentData, *, pairs: Pairs | None = None) -> list[TuningFold]:
+    """Moments of four fifths of the training and validation clips, and rows of the fifth that is left out, five times;
+    a recording is on one side. Empty where settings are chosen on the validation clips alone: they are many, or there
+    are none, or there are too few recordings, or a fold lacks a pair of modalities that the training clips have."""
+    if not 1 < (data.splits == "val").sum() < FEW_CLIPS:
+        return []
+    known = data.take((data.splits == "train") | (data.splits == "val")).joined()
+    fold_N = fold_of(known.groups.numpy())
+    if min(np.bincount(fold_N, minlength=_FOLDS)) < _FEWEST_OF_A_FOLD:
+        return []
+    try:
+        fitted = [training_moments(known.take(fold_N != fold), pairs=pairs) for fold in range(_FOLDS)]
+    except SeehearError:
+        # No two modalities together.
+        return []
+    needed = training_moments(known.split("train"), pairs=pairs).covariance.keys()
+    # Else a fold would choose settings for other pairs than the training clips have.
+    if not all(needed <= m.covariance.keys() for m in fitted):
+        return []
+    return [TuningFold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(fitted)]
+
+
+def fold_of(groups_N: np.ndarray) -> np.ndarray:
+    """(N,) fold of each clip: recordings, the largest first, go to the fold with the fewest clips."""
+    names, number_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
+    drawn = np.random.default_rng(DRAW).permutation(len(names))
+    fold, filled = np.zeros(len(names), np.int64), np.zeros(_FOLDS, np.int64)
+    # The largest first: a large recording that came last would leave its fold far too full.
+    for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    found: np.ndarray = fold[number_N]
+    return found
+
+
+# -- choice ------------------------------------------------------------------------------------------------------------
 
 
 def tuned(
@@ -96,11 +182,14 @@ def chosen(
     found = family(train)[first]
     if len(folds) == 1:
         return found
+    return replace(found, sure=_sureness(folds, relative_FK, np.nanmean(scores_FKP[:, first], axis=1), first))
+
+
+def _sureness(folds: Sequence[TuningFold], relative_FK: np.ndarray, own_F: np.ndarray, first: int) -> Sureness:
     # Paired by fold: what makes a fold easy or hard drops out of the difference.
     behind_FK = relative_FK[:, [first]] - relative_FK
     error_K = behind_FK.std(axis=0, ddof=1) / len(folds) ** 0.5
-    own_F = np.nanmean(scores_FKP[:, first], axis=1)
-    sure = Sureness(
+    return Sureness(
         folds=len(folds),
         clips=sum(len(next(iter(f.rows.values())) if f.clip is None else f.clip.unique()) for f in folds),
         reciprocal_rank=float(own_F.mean()),
@@ -108,7 +197,6 @@ def chosen(
         # Less one: the choice itself is behind by nothing.
         others_as_good=int((behind_FK.mean(axis=0) <= error_K).sum()) - 1,
     )
-    return replace(found, sure=sure)
 
 
 def reciprocal_ranks(
@@ -227,3 +315,33 @@ def blocks(train: Moments, chosen: Mapping[tuple[Modality, Modality], tuple[floa
             square = (unscaled_DK * (train.covariance[m, m] @ unscaled_DK)).sum()
             block.append(weight[m] / square.sqrt())
     return LinearMaps("blocks", train.mean, {m: torch.cat(b, dim=1) for m, b in parts.items()}, None, settings)
+
+
+# -- the start of FuseMix ----------------------------------------------------------------------------------------------
+
+
+def closed_start(
+    clips: LatentData, *, dim: int = 512, pairs: Pairs | None = None, locked: Sequence[Modality] = ()
+) -> LinearMaps:
+    """The closed form that a run of FuseMix starts from, and every trained model is compared with: the one that
+    retrieves best on the validation clips, or in folds where these are few. CCA (for three modalities a block of
+    coordinates a pair, so that none pays for another) or ridge onto the hub, each with its own tuned shrinkage. Where
+    pairs are given and have a hub it is ridge: the hub's own vectors are then the space, so that modalities which were
+    never paired meet in it, and no validation pair can measure that. Into a frozen joint space (`locked`) it is ridge.
+    With fewer than two validation clips the shrinkage is the default."""
+    fitted = training_moments(clips.split("train").joined(), pairs=pairs)
+    held_out = tuning_rows(clips, fitted, pairs=pairs)
+    if not held_out:
+        return bound(fitted, locked=locked) if locked else canonical(fitted)
+    if locked:
+        return tuned_bound(fitted, held_out, locked=locked)
+    many, common = len(clips.modalities) > 2, set(clips.modalities).intersection(*(pairs or ()))
+    # Text where every pair has it, or none is common to all.
+    hub = "text" if "text" in common or not common else sorted(common)[-1]
+    onto_hub = tuned_ridge(fitted, held_out, hub=hub)
+    if pairs and many and common:
+        return onto_hub
+    # One map for all pairs would have to trade them off against each other.
+    correlated = tuned_blocks(fitted, held_out, dim=dim) if many else tuned(fitted, held_out, pairs=pairs)
+    both = [form.again for form in (correlated, onto_hub) if form.again is not None]
+    return chosen(lambda m: [fit(m) for fit in both], fitted, held_out, pairs=pairs)

@@ -122,14 +122,9 @@ class VATT(Method):
                     x, y = (F.normalize(z[name][m], dim=-1, eps=self.shortest) for m in (p, q))
                     # NCE is MIL-NCE with one match a clip.
                     y_BKE, has_BK = (y, valid[q]) if q == "text" else (y[:, None], valid[q][:, None])
+                    there = valid[p], has_BK
                     terms[p, q] = mil_nce(
-                        x,
-                        y_BKE,
-                        config.temperature,
-                        has_x_B=valid[p],
-                        has_y_BK=has_BK,
-                        form=config.form,
-                        exclude=exclude,
+                        x, y_BKE, config.temperature, present=there, form=config.form, exclude=exclude
                     )
                     weight = config.text_weight if q == "text" else 1.0
                     total, weights = total + weight * terms[p, q], weights + weight
@@ -247,17 +242,15 @@ def mil_nce(
     y_BKE: Float[Tensor, "b k e"],
     temperature: Float[Tensor, ""] | float,
     *,
-    has_x_B: Bool[Tensor, " b"] | None = None,
-    has_y_BK: Bool[Tensor, "b k"] | None = None,
+    present: tuple[Bool[Tensor, " b"], Bool[Tensor, "b k"]] | None = None,
     form: Form = "paper",
     exclude: Overlap | None = None,
 ) -> Float[Tensor, ""]:
-    """MIL-NCE of unit rows, 1/temperature at most 1000; with K = 1 this is NCE. Absent rows and sentences are dropped
-    before anything is computed; zero, with a zero gradient, where no clip has both. Excluded pairs of clips are no
-    negatives of each other."""
+    """MIL-NCE of unit rows, 1/temperature at most 1000; with K = 1 this is NCE. Rows and sentences that `present` names
+    absent are dropped before anything is computed; zero, with a zero gradient, where no clip has both. Excluded pairs
+    of clips are no negatives of each other."""
     _check(x_BE, y_BKE, exclude)
-    has_x_B = x_BE.new_ones(len(x_BE), dtype=torch.bool) if has_x_B is None else has_x_B
-    has_y_BK = y_BKE.new_ones(y_BKE.shape[:2], dtype=torch.bool) if has_y_BK is None else has_y_BK
+    has_x_B, has_y_BK = present or (torch.ones_like(axes[..., 0], dtype=torch.bool) for axes in (x_BE, y_BKE))
     clip_X, owner_Y = has_x_B.nonzero().squeeze(1), has_y_BK.nonzero()[:, 0]
     match_XY = clip_X[:, None] == owner_Y  # 1 = a sentence of this clip
     both_X = match_XY.any(dim=1)

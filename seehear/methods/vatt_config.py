@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from seehear.errors import SeehearError, check_range, unknown
 from seehear.inputs.raw.config import RawConfig
-from seehear.methods.base import MethodConfig, config_from
+from seehear.methods.base import MethodConfig
 from seehear.nn.transformer import Size
 from seehear.types import MODALITIES, Modality
 
@@ -201,10 +200,6 @@ class VATTConfig(MethodConfig):
         """The pairs whose modalities are used."""
         pairs = self.pairs or tuple(combinations(MODALITIES, 2))
         return tuple((p, q) for p, q in pairs if p in self.modalities and q in self.modalities)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> VATTConfig:
-        return config_from(cls, values, "VATT", video=Size, audio=Size, text=Size, shared=Size, mel=MelConfig)
 
 
 @dataclass(frozen=True)

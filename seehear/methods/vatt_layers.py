@@ -148,7 +148,7 @@ class LogMel(nn.Module):
         super().__init__()
         size, self.hop = config.sizes(rate)
         self.points = 1 << (size - 1).bit_length()
-        bank_FK = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high, straight_in_mel=True)
+        bank_FK = mel_filters(rate, self.points, config.bands, low=config.low, high=config.high, scale="kaldi")
         # The constant part of a signal is in no band.
         bank_FK[:, 0] = 0
         # Not saved: both follow from the settings.

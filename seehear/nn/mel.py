@@ -13,22 +13,22 @@ from seehear.errors import SeehearError
 from seehear.nn.random import Randomness
 from seehear.types import Float, Tensor
 
-Scale = Literal["htk", "slaney"]
+Scale = Literal["htk", "kaldi", "slaney"]
 # Slaney: 1 kHz is 15 mel; below it one mel is 66.7 Hz, above it a factor.
 _KNEE, _STEP = 15.0, math.log(6.4) / 27
 
 
 def mel_filters(
-    rate: int, points: int, bands: int, *, low: float, high: float, scale: Scale = "htk", straight_in_mel: bool = False
+    rate: int, points: int, bands: int, *, low: float, high: float, scale: Scale = "htk"
 ) -> Float[Tensor, "f k"]:
     """float64 filters, from `low` to `high` hertz, of the K = points / 2 + 1 frequencies of a transform. 'htk' is
-    2595 log10(1 + f / 700), with triangles of height 1; 'slaney' is linear up to 1 kHz and logarithmic above, with
-    triangles of unit area. Flanks are straight in hertz, or in mel as Kaldi and TensorFlow have them."""
+    2595 log10(1 + f / 700), with triangles of height 1; 'kaldi' the same with flanks that are straight in mel and not
+    in hertz (TensorFlow's too); 'slaney' is linear up to 1 kHz and logarithmic above, with triangles of unit area."""
     # Numbers, not tensors: a model is also made where tensors have no values, to count its operations.
     edges = torch.linspace(_mel_of(low, scale), _mel_of(high, scale), bands + 2, dtype=torch.float64)
     bins = torch.linspace(0, rate / 2, points // 2 + 1, dtype=torch.float64)
-    if straight_in_mel:
-        bins = _mel(bins, scale)
+    if scale == "kaldi":
+        bins = 2595.0 * torch.log10(1.0 + bins / 700.0)
     elif scale == "htk":
         edges = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
     else:
@@ -39,15 +39,9 @@ def mel_filters(
 
 
 def _mel_of(hertz: float, scale: Scale) -> float:
-    if scale == "htk":
+    if scale != "slaney":
         return 2595.0 * math.log10(1.0 + hertz / 700.0)
     return hertz * 3 / 200 if hertz < 1000 else _KNEE + math.log(hertz / 1000) / _STEP
-
-
-def _mel(hertz: Tensor, scale: Scale) -> Tensor:
-    if scale == "htk":
-        return 2595.0 * torch.log10(1.0 + hertz / 700.0)
-    return torch.where(hertz < 1000, hertz * 3 / 200, _KNEE + (hertz / 1000).log() / _STEP)
 
 
 # -- Kaldi's spectrogram, as Audio-MAE and MAViL set it ----------------------------------------------------------------
@@ -74,7 +68,7 @@ class KaldiMel(nn.Module):
         size, self.hop = int(_WINDOW * rate), int(_HOP * rate)
         # Kaldi rounds its windows up to a power of two.
         self.points = 1 << (size - 1).bit_length()
-        bank_FK = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2, straight_in_mel=True)
+        bank_FK = mel_filters(rate, self.points, bands, low=_LOW, high=rate / 2, scale="kaldi")
         # 128 bands at 16 kHz leave band 3 between two points of the transform: it is ln 2^-23 in every frame.
         bank_FK[:, -1] = 0
         # Kaldi's window is symmetric; torch's is periodic unless told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,14 @@ from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
 from seehear.inputs.raw import RawConfig
 from seehear.inputs.raw.text import Vocabulary, bytes_of_texts
-from seehear.methods import linear, tuning
 from seehear.methods.base import seeded
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
-from seehear.methods.tuning import bound, tuned_blocks, tuned_bound
+from seehear.methods.linear import LinearMaps
+from seehear.methods.tuning import closed_start
 from seehear.nn.random import seed_of
 from seehear.progress import say
-from seehear.runs.closed_forms import training_moments, tuning_rows
 from seehear.runs.config import LatentInputs, LatentsConfig, MediaConfig, MediaInputs, Run
 from seehear.runs.features import features_of
-from seehear.space.frozen import Towers
 from seehear.train.loop import TrainConfig
 from seehear.train.optim import OptimConfig
 from seehear.types import Modality
@@ -112,73 +111,27 @@ def build(config: FuseMixConfig, inputs: LatentInputs | MediaInputs, *, seed: in
     if config.encoders:
         config, inputs = frozen_start(config, inputs, seed)
     assert isinstance(inputs, LatentInputs)
-    train, validation = inputs.train, inputs.validation
+    train = inputs.train
     # Encoders side by side are standardised each on its own: the wider one would outweigh the other.
     blocks = {m: w for m, w in train.widths.items() if len(w) > 1} if config.standardise else {}
-    config = replace(config, widths=_widths(inputs), blocks=blocks, **_locked(inputs))
+    widths = {m: sum(int(e["width"]) for e in infos) for m, infos in inputs.encoders.items()}
+    # A frozen joint space is as wide as its latents.
+    dim = int(next(iter(inputs.locked.values()))[0]["width"]) if inputs.locked else config.dim
+    config = replace(config, widths=widths, blocks=blocks, locked=tuple(inputs.locked) or config.locked, dim=dim)
     model = seeded(FuseMix, config, seed)
     latents, present = train.sample(_ROWS_TO_FIT, seed_of(seed, "rows to fit")).aligned()
-    start = None
-    # Nothing to tune by: the default shrinkage.
-    if config.locked and len(validation) < 2:
-        start = bound(training_moments(train, pairs=config.pairs or None), locked=config.locked)
-    elif config.head != "adapter" and len(validation) > 1:
-        start = _closed_start(config, inputs)
+    start = start_of(config, inputs.clips, locked=config.locked) if config.head != "adapter" else None
+    # Without validation clips there is nothing to tune by.
+    if start is not None and len(inputs.validation) > 1:
         settings = ", ".join(f"{k} {v}" for k, v in start.settings.items())
         say(f"starts from {start.name}, {settings}: best on validation{f', {start.sure}' if start.sure else ''}")
     return model.fit(latents, present, start=start)
 
 
-def start_of(config: FuseMixConfig, data: LatentData, *, locked: Towers | None = None) -> linear.LinearMaps:
-    """The closed form that a run on this data starts from: the baseline of its training. `locked`: towers of a frozen
-    joint space."""
-    inputs = LatentInputs(data, locked=locked or {})
-    config = replace(config, widths=_widths(inputs), **_locked(inputs))
-    return _closed_start(config, inputs)
-
-
-def _widths(inputs: LatentInputs) -> dict[Modality, int]:
-    return {m: sum(int(e["width"]) for e in infos) for m, infos in inputs.encoders.items()}
-
-
-def _locked(inputs: LatentInputs) -> dict[str, Any]:
-    """Options that a frozen joint space decides."""
-    if not inputs.locked:
-        return {}
-    return {"locked": tuple(inputs.locked), "dim": int(next(iter(inputs.locked.values()))[0]["width"])}
-
-
-def _closed_start(config: FuseMixConfig, inputs: LatentInputs) -> linear.LinearMaps:
-    """The closed form that retrieves best on the validation clips, or in folds where these are few: CCA (for three
-    modalities a block of coordinates a pair, so that none pays for another) or ridge onto the hub, each with its own
-    tuned shrinkage. Where pairs are given and have a hub it is ridge: the hub's own vectors are then the space, so that
-    modalities which were never paired meet in it, and no validation pair can measure that. Into a frozen joint space it
-    is ridge."""
-    pairs = config.pairs or None
-    moments = training_moments(inputs.train, pairs=pairs)
-    held_out = tuning_rows(inputs.clips, moments, pairs=pairs)
-    if config.locked:
-        return tuned_bound(moments, held_out, locked=config.locked)
-    ridge = tuning.tuned_ridge(moments, held_out, hub=hub(config))
-    if config.pairs and len(config.widths) > 2 and set(config.widths).intersection(*config.pairs):
-        return ridge
-    if len(config.widths) > 2:
-        # One map for all pairs would have to trade them off against each other.
-        canonical = tuned_blocks(moments, held_out, dim=config.dim)
-    else:
-        canonical = tuning.tuned(moments, held_out, pairs=pairs)
-    both = [form.again for form in (canonical, ridge) if form.again is not None]
-
-    def family(m: linear.Moments) -> list[linear.LinearMaps]:
-        return [fitted(m) for fitted in both]
-
-    return tuning.chosen(family, moments, held_out, pairs=pairs)
-
-
-def hub(config: FuseMixConfig) -> Modality:
-    """The modality that every pair has; where all pairs are aligned text, or the last."""
-    common = set(config.widths).intersection(*config.pairs)
-    return "text" if "text" in common or not common else sorted(common)[-1]
+def start_of(config: FuseMixConfig, data: LatentData, *, locked: Collection[Modality] = ()) -> LinearMaps:
+    """The closed form that a run on this data starts from: the baseline of its training. `locked`: modalities
+    of a frozen joint space."""
+    return closed_start(data, dim=config.dim, pairs=config.pairs or None, locked=tuple(locked))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

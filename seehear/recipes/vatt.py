@@ -92,6 +92,25 @@ def small() -> Run[MediaConfig, VATTConfig]:
     )
 
 
+_TALKING_HEADS = RawConfig(
+    frames=60,
+    fps=25.0,
+    size=24,
+    side=27,
+    # The mouth of a face that fills the picture.
+    region=(0.44, 0.36, 0.88, 0.80),
+    rate=16_000,
+    crop=(0.8, 1.0),
+    aspect=(0.95, 1.05),
+    jitter=0.0,
+    # Lips are a small part of a talking head: only motion is shown, enlarged.
+    motion=3.0,
+    noise=0.0,
+    contexts=1,
+    words=8,
+)
+
+
 def tiny() -> Run[MediaConfig, VATTConfig]:
     """Talking heads, in minutes on two cores: 60 pictures, 25 a second, of 24 pixels around the mouth; log-mel tokens;
     3 layers. It reads only the middle of the lower half of the picture, the mouth of a face: widen `data.raw.region`
@@ -120,25 +139,7 @@ def tiny() -> Run[MediaConfig, VATTConfig]:
             coarse_dim=128,
             form="symmetric",
         ),
-        data=MediaConfig(
-            raw=RawConfig(
-                frames=60,
-                fps=25.0,
-                size=24,
-                side=27,
-                # The mouth of a face that fills the picture.
-                region=(0.44, 0.36, 0.88, 0.80),
-                rate=16_000,
-                crop=(0.8, 1.0),
-                aspect=(0.95, 1.05),
-                jitter=0.0,
-                # Lips are a small part of a talking head: only motion is shown, enlarged.
-                motion=3.0,
-                noise=0.0,
-                contexts=1,
-                words=8,
-            ),
-        ),
+        data=MediaConfig(raw=_TALKING_HEADS),
         optim=OptimConfig(lr=1e-3, floor=1e-6, weight_decay=0.05, warmup=0.05, betas=(0.9, 0.98), clip=1.0),
         train=TrainConfig(epochs=150, batch_size=64, workers=1, evaluations=15),
     )

@@ -1,8 +1,5 @@
-"""Closed forms fitted on the training clips and tuned on the validation clips: baselines of trained models, and the
-start of FuseMix.
-
-Both uses share `training_moments` and `tuning_rows`: a trained model is never ahead only by better tuning. With few
-validation clips the best setting is chance: then it is chosen over `folds` of the training and validation clips."""
+"""Closed forms fitted on the training clips and tuned on the validation clips (`methods/tuning.py`): the baselines of
+trained models."""
 
 from __future__ import annotations
 
@@ -11,30 +8,18 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from seehear.errors import SeehearError
 from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
-from seehear.methods.frozen import Frozen, FrozenConfig
-from seehear.methods.tuning import bound, tuned_bound
-from seehear.nn.latents import Latents
-from seehear.nn.random import seed_of
+from seehear.methods.base import Frozen, FrozenConfig
+from seehear.methods.tuning import DRAW, bound, training_moments, tuned_bound, tuning_rows
 from seehear.types import Batch, Modality, Tensor
 
-# Training clips that are plenty for covariances.
-_CLIPS = 200_000
-# Rows that are plenty to choose a setting by.
-_VALIDATION_ROWS = 4096
 # Pairs that ASIF compares with: its vectors have as many dimensions.
 _ANCHORS = 20_000
 _RANKS = (None, 256, 64)
-_DRAW = seed_of(0, "rows of the closed forms")
-FEW_CLIPS = 300
-"""Validation clips below which settings are chosen over folds."""
-_FOLDS, _FEWEST_OF_A_FOLD = 5, 2
 # The eigenproblem over all modalities at once is the costly one.
 _FEW_SHRINKAGES = (0.1, 1.0, 10.0)
 
@@ -91,65 +76,6 @@ def settings(form: Any) -> dict[str, Any]:
     return dict(getattr(form, "settings", {})) | ({} if sure is None else asdict(sure))
 
 
-def training_moments(train: LatentData, *, pairs: linear.Pairs | None = None) -> linear.Moments:
-    """Moments of the standardised rows of training clips, a fixed draw of many."""
-    return linear.moments(*train.sample(_CLIPS, _DRAW).aligned(), pairs=pairs).standardised()
-
-
-def validation_rows(val: LatentData) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Tensor]:
-    """Returns (latents, present, clip) to tune a closed form on, a fixed draw of many clips; all texts of a clip are
-    right answers."""
-    # The limit is of rows, and a clip has a row for each of its texts.
-    clips = val.sample(max(2, _VALIDATION_ROWS * len(val) // max(1, len(val.aligned_owner()))), _DRAW)
-    return *clips.aligned(), clips.aligned_owner()
-
-
-def tuning_rows(
-    data: LatentData, moments: linear.Moments, *, pairs: linear.Pairs | None = None
-) -> list[tuning.TuningFold]:
-    """Rows that settings are chosen on, by `folds` or of the validation clips with the moments of the training clips;
-    empty with fewer than two validation clips."""
-    val = data.split("val").joined()
-    if len(val) < 2:
-        return []
-    return folds(data, pairs=pairs) or [tuning.TuningFold(moments, *validation_rows(val))]
-
-
-def folds(data: LatentData, *, pairs: linear.Pairs | None = None) -> list[tuning.TuningFold]:
-    """Moments of four fifths of the training and validation clips, and rows of the fifth that is left out, five times;
-    a recording is on one side. Empty where settings are chosen on the validation clips alone: they are many, or there
-    are none, or there are too few recordings, or a fold lacks a pair of modalities that the training clips have."""
-    if not 1 < (data.splits == "val").sum() < FEW_CLIPS:
-        return []
-    known = data.take((data.splits == "train") | (data.splits == "val")).joined()
-    fold_N = fold_of(known.groups.numpy())
-    if min(np.bincount(fold_N, minlength=_FOLDS)) < _FEWEST_OF_A_FOLD:
-        return []
-    try:
-        moments = [training_moments(known.take(fold_N != fold), pairs=pairs) for fold in range(_FOLDS)]
-    except SeehearError:
-        # No two modalities together.
-        return []
-    needed = training_moments(known.split("train"), pairs=pairs).covariance.keys()
-    # Else a fold would choose settings for other pairs than the training clips have.
-    if not all(needed <= m.covariance.keys() for m in moments):
-        return []
-    return [tuning.TuningFold(m, *validation_rows(known.take(fold_N == fold))) for fold, m in enumerate(moments)]
-
-
-def fold_of(groups_N: np.ndarray) -> np.ndarray:
-    """(N,) fold of each clip: recordings, the largest first, go to the fold with the fewest clips."""
-    names, number_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
-    drawn = np.random.default_rng(_DRAW).permutation(len(names))
-    fold, filled = np.zeros(len(names), np.int64), np.zeros(_FOLDS, np.int64)
-    # The largest first: a large recording that came last would leave its fold far too full.
-    for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
-        fold[group] = filled.argmin()
-        filled[fold[group]] += sizes[group]
-    found: np.ndarray = fold[number_N]
-    return found
-
-
 def _fit(data: LatentData) -> dict[str, Any] | None:
     """Closed forms of clips with both modalities; None with fewer than two training clips."""
     train = data.split("train")
@@ -158,7 +84,7 @@ def _fit(data: LatentData) -> dict[str, Any] | None:
     m = training_moments(train)
     held_out = tuning_rows(data, m)
     # One draw for all modalities: row i of each is the same clip.
-    anchors, _ = train.sample(_ANCHORS, _DRAW).aligned()
+    anchors, _ = train.sample(_ANCHORS, DRAW).aligned()
     # A rank is at most the width of the narrower modality.
     ranks = [rank and min(rank, *(len(mean) for mean in m.mean.values())) for rank in _RANKS]
     forms: dict[str, Callable[[linear.Moments], list[linear.LinearMaps]]] = {
@@ -187,7 +113,7 @@ class Asif:
 
     name = "asif"
 
-    def __init__(self, anchors: Latents, *, keep: int = 800, power: float = 8.0):
+    def __init__(self, anchors: linear.Latents, *, keep: int = 800, power: float = 8.0):
         # The paper does not centre: its encoders were trained by cosine. Latents of sound have a large common part
         # (mean cosine 0.83 to 0.94 on ESC-10), all anchors are then about equally similar, and every query finds the
         # same few items.
@@ -199,7 +125,7 @@ class Asif:
         self.keep, self.power = min(keep, len(next(iter(self.anchors.values())))), power
         self.spaces = {"joint": tuple(anchors)}
 
-    def embed(self, batch: Latents, space: str | None = None) -> dict[Modality, Tensor]:
+    def embed(self, batch: linear.Latents, space: str | None = None) -> dict[Modality, Tensor]:
         """{modality: (B, number of anchors) unit vectors}."""
         found = {}
         for m, anchors in self.anchors.items():

@@ -14,8 +14,7 @@ from seehear.errors import SeehearError, unknown
 from seehear.evaluation.embedded import Embedded
 from seehear.inputs.loader import in_order
 from seehear.inputs.raw.media import RawMedia
-from seehear.methods.base import Method
-from seehear.methods.classifier import TOWERS, modalities_of, tower_features
+from seehear.methods.base import TOWERS, Method, modalities_of, tower_features
 from seehear.nn.unit import unit
 from seehear.progress import progress
 from seehear.train.config import Precision, autocast

@@ -3,7 +3,7 @@ default recipe of a library."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ def train_run(
     better. `command` is noted in config.json."""
     distributed.start()
     # Before clips are loaded, a start is chosen and earlier rounds are trained, which takes minutes to days.
-    distributed.from_first(RunFolder(folder, resume=resume).check)
+    distributed.from_first(RunFolder(Path(folder), resume=resume).check)
     # Only a recipe that `seehear train` chose takes the lock: recipes named by users may train side by side.
     with learning(library.uri) if keep_best and distributed.rank() == 0 else nullcontext():
         inputs = run.data.load(library, run.method)
@@ -113,37 +113,34 @@ def _train_round(
             say("no validation clips: training runs to its end, and its last weights are kept")
     # The closed form that training starts from is its first rival: kept aside before `fit` changes it.
     start = deepcopy(ready.method) if rivals is not None and run.method.starts_closed else None
-    result = fit(
-        ready.method,
-        ready.data,
-        config=run.train,
-        optim=run.optim,
-        folder=RunFolder(
-            folder,
-            settings=inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command},
-            resume=resume,
-        ),
-        validate=ready.score,
-    )
-    if first:
-        last: dict[str, dict[str, Any]] = {}
-        if ready.score is not None:
-            last = add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
-        if last and ready.score is not None:
-            # The metrics are those of the model that is saved.
-            metrics = ready.score(ready.method)
-            result = replace(result, metrics=metrics, score=metrics["score"])
-            say("; ".join(f"{made['form']} as last layer of {space}" for space, made in last.items()))
-        training: dict[str, Any] = {"clips": ready.clips, "step": result.best_step, "seconds": round(result.seconds, 1)}
-        training |= {"last_layer": last} if last else {}
-        method, facts = ready.method.eval(), {"metrics": result.metrics, "training": {"recipe": run.recipe, **training}}
-        at = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
-        say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{at}{inputs.lost()}")
-        own: Mapping[str, Any] = inputs.facts(method)
-        if rivals is not None and ready.score is not None:
-            verdict, method, own = _compare(ready, inputs, rivals, start)
-            facts |= {} if verdict is None else {"verdict": verdict.plain()}
-        save_model(folder / "model", method, {**own, **facts}, files=inputs.files)
+    settings = inputs.settings(run.data) | {"recipe": run.recipe, "library": inputs.library, "command": command}
+    kept = RunFolder(folder, settings=settings, resume=resume)
+    result = fit(ready.method, ready.data, config=run.train, optim=run.optim, folder=kept, validate=ready.score)
+    return _save(ready, inputs, result, rivals, start) if first else result
+
+
+def _save(
+    ready: Prepared, inputs: Inputs, result: TrainResult, rivals: Rivals | None, start: Method | None
+) -> TrainResult:
+    """Adds the last layer, compares with the rivals and saves the model; returns the result of the saved one."""
+    run, last = ready.run, dict[str, dict[str, Any]]()
+    if ready.score is not None:
+        last = add_last_layer(ready.method.eval(), inputs, ready.drawn, run.method.pairs, seed=run.train.seed)
+    if last and ready.score is not None:
+        # The metrics are those of the model that is saved.
+        metrics = ready.score(ready.method)
+        result = replace(result, metrics=metrics, score=metrics["score"])
+        say("; ".join(f"{made['form']} as last layer of {space}" for space, made in last.items()))
+    training: dict[str, Any] = {"recipe": run.recipe, "clips": ready.clips, "step": result.best_step}
+    training |= {"seconds": round(result.seconds, 1)} | ({"last_layer": last} if last else {})
+    facts = {"metrics": result.metrics, "training": training}
+    at = "" if result.score is None else f", validation score {100 * result.score:.1f} % at {result.best_step:,}"
+    say(f"trained {counted(result.steps, 'step')} in {result.seconds:.0f} s{at}{inputs.lost()}")
+    method, own = ready.method.eval(), inputs.facts(ready.method)
+    if rivals is not None and ready.score is not None:
+        verdict, method, own = _compare(ready, inputs, rivals, start)
+        facts |= {} if verdict is None else {"verdict": verdict.plain()}
+    save_model(result.folder / "model", method, {**own, **facts}, files=inputs.files)
     return result
 
 
@@ -158,7 +155,7 @@ class Rivals:
 
 def _compare(
     ready: Prepared, inputs: Inputs, rivals: Rivals, start: Method | None
-) -> tuple[Verdict | None, Method, Mapping[str, Any]]:
+) -> tuple[Verdict | None, Method, dict[str, Any]]:
     """Returns (verdict, model that the run keeps, its record of encoders for config.json)."""
     library, keep_best = rivals.library, rivals.keep_best
     clips, pairs, trained = ready.drawn, ready.run.method.pairs, ready.method

@@ -17,8 +17,8 @@ from seehear.evaluation.retrieval import retrieval
 from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
 from seehear.methods.base import Method
+from seehear.methods.tuning import fold_of, training_moments
 from seehear.nn.random import seed_of
-from seehear.runs.closed_forms import fold_of, training_moments
 from seehear.runs.config import Inputs
 from seehear.types import Modality
 

@@ -16,9 +16,9 @@ from seehear.evaluation.results import percent
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.records import digest
 from seehear.methods.base import Method
-from seehear.progress import counted, hushed
-from seehear.runs.closed_forms import vectors_only
-from seehear.runs.config import LatentInputs, presets
+from seehear.methods.linear import LinearMaps
+from seehear.methods.tuning import closed_start
+from seehear.progress import counted
 from seehear.runs.scores import ClipScores, clip_scores, flat_scores
 from seehear.space.frozen import Towers, frozen_method, frozen_towers
 from seehear.types import Modality
@@ -263,20 +263,16 @@ def frozen_scores(library: LibraryTables, towers: Towers, ids: np.ndarray) -> Di
 def closed_form_scores(library: LibraryTables, where: str | None, ids: np.ndarray) -> Directions:
     """The closed form on the library's latents that a run of FuseMix would start from."""
     try:
-        data = vectors_only(load_latents(library, where=where))
+        data = load_latents(library, where=where)
     except SeehearError:
         # Nothing is encoded, as a method on media allows.
         return {}
-    if len(data.modalities) < 2 or len(data.split("train").joined()) < 2:
+    if len(data.split("train").joined()) < 2:
         return {}
-    fusemix = presets("fusemix")
-    run = fusemix.base()
-    with hushed():
-        model = fusemix.build(run.method, LatentInputs(data), seed=run.train.seed)
-    return _scores_on(model.eval(), data.split("val"), ids)
+    return _scores_on(closed_start(data), data.split("val"), ids)
 
 
-def _scores_on(model: Method, data: LatentData, ids: np.ndarray) -> Directions:
+def _scores_on(model: Method | LinearMaps, data: LatentData, ids: np.ndarray) -> Directions:
     """Scores on the clips with these ids, numbered in the order of `ids`."""
     number = {clip: n for n, clip in enumerate(ids.tolist())}
     # The same clips for every rival, those that training is scored by.

@@ -18,7 +18,7 @@ from typing import Any
 from seehear.encoders.registry import PRESETS, load_encoder
 from seehear.errors import SeehearError, unknown
 from seehear.library.tables import LibraryTables
-from seehear.methods.frozen import Frozen, FrozenConfig
+from seehear.methods.base import Frozen, FrozenConfig
 from seehear.types import MODALITIES, Modality
 
 FROZEN = "frozen:"

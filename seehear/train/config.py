@@ -24,6 +24,8 @@ Precision = Literal["fp32", "bf16"]
 _REMOVED = {"method.matryoshka": [], "method.weighting": "pairs", "method.linear_shrinkage": 0.1}
 """Settings that only older runs have, and the values at which training is the same without them."""
 _FREE = ["workers", "device", "micro_batch", "keep", "save_minutes", "log_every", "trackers", "compile", "shard"]
+CONTINUE = "run the same command again with --resume to continue"
+"""Advice where a run was stopped."""
 FREE = {*(f"train.{name}" for name in _FREE), "seehear", "library", "command"}
 """Settings that may change when a run is resumed: they change the model by rounding at most."""
 
@@ -142,14 +144,10 @@ def numerics(config: TrainConfig) -> Iterator[None]:
 class RunFolder:
     """Folder of a run, new or to be resumed."""
 
-    location: str | Path
+    path: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Contents of config.json, beside what `fit` adds; a resumed run must have the same, but for `FREE`."""
     resume: bool = False
-
-    @property
-    def path(self) -> Path:
-        return Path(self.location)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -170,9 +168,7 @@ class RunFolder:
         if not self._holds_files():
             return
         if not self.resume:
-            raise SeehearError(
-                f"{self.path} is not empty: choose another folder, or go on with the run there by --resume"
-            )
+            raise SeehearError(f"{self.path} is not empty: choose another folder, or {CONTINUE} the run there")
         if not (self.path / "config.json").exists():
             raise SeehearError(f"{self.path} holds no run to resume (no config.json): choose another folder")
 

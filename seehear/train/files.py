@@ -283,24 +283,17 @@ def model_card(
     modalities = sorted({m for names in method.spaces.values() for m in names})
     encoders = [(m, e) for m, infos in config["encoders"].items() for e in infos]
     about = [[m, e["name"], str(e["width"]), f"`{e['fingerprint']}`"] for m, e in encoders]
-    parameters = sum(p.numel() for p in method.parameters())
-    hubs = [e["name"].removeprefix("hub:").split("#")[0] for _, e in encoders if e["name"].startswith("hub:")]
-    # ids on a model hub, not paths
-    hub_ids = list(dict.fromkeys(name for name in hubs if name.count("/") == 1 and not name.startswith((".", "/"))))
-    head = ["library_name: seehear", f"license: {licence}", "pipeline_tag: feature-extraction"]
-    head += ["tags:", *(f"- {tag}" for tag in ("seehear", "sentence-transformers", "multimodal", "retrieval"))]
-    head += ["base_model:", *(f"- {name}" for name in hub_ids)] if hub_ids else []
     parts = [
-        "---\n" + "\n".join(head) + "\n---",
+        _front_matter(licence, [e["name"] for _, e in encoders]),
         f"# {method.name} over {', '.join(modalities)}",
         f"One space for {', '.join(modalities)}, trained with seehear {config['seehear']} by the method "
-        f"`{method.name}`; {parameters:,} parameters beside its encoders.",
+        f"`{method.name}`; {sum(p.numel() for p in method.parameters()):,} parameters beside its encoders.",
         _LOADED.format(where=where).strip(),
         "## Encoders\n\n" + _table(["modality", "encoder", "width", "fingerprint"], about),
     ]
     if training := config.get("training"):
-        facts = {"recipe": training.get("recipe"), "step": training.get("step"), "seconds": training.get("seconds")}
-        rows = [[name, str(value)] for name, value in facts.items() if value is not None]
+        facts = ((name, training.get(name)) for name in ("recipe", "step", "seconds"))
+        rows = [[name, str(value)] for name, value in facts if value is not None]
         # A number in runs, by split in studies.
         clips = training.get("clips") or {}
         clips = {"train": clips} if isinstance(clips, int) else clips
@@ -310,14 +303,24 @@ def model_card(
         parts.append(f"On validation clips: {words}")
     if metrics := config.get("metrics"):
         parts.append("## Validation\n\n" + _table(["metric", "value"], ([k, f"{v:.4f}"] for k, v in metrics.items())))
-    own = [r for r in results if r["model_name"] == method.name and r["task_type"] == "retrieval"]
-    if own:
+    if own := [r for r in results if r["model_name"] == method.name and r["task_type"] == "retrieval"]:
         shown = ("R@1", "R@5", "R@10", "median_rank")
         rows = [[r["task_name"], *(f"{r['metrics'][k]:.3g}" for k in shown), str(r["counts"]["queries"])] for r in own]
         parts.append(
             "## Test\n\nClips of recordings that training never saw.\n\n" + _table(["task", *shown, "queries"], rows)
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(licence: str, encoders: Iterable[str]) -> str:
+    """YAML head of a model card."""
+    hubs = [name.removeprefix("hub:").split("#")[0] for name in encoders if name.startswith("hub:")]
+    # ids on a model hub, not paths
+    hub_ids = list(dict.fromkeys(name for name in hubs if name.count("/") == 1 and not name.startswith((".", "/"))))
+    head = ["library_name: seehear", f"license: {licence}", "pipeline_tag: feature-extraction"]
+    head += ["tags:", *(f"- {tag}" for tag in ("seehear", "sentence-transformers", "multimodal", "retrieval"))]
+    head += ["base_model:", *(f"- {name}" for name in hub_ids)] if hub_ids else []
+    return "---\n" + "\n".join(head) + "\n---"
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:

@@ -25,7 +25,7 @@ from seehear.inputs.loader import Loader, Sampling, TrainingData
 from seehear.methods.base import Method
 from seehear.nn.random import Randomness
 from seehear.progress import Interrupted, Progress, progress, stop_requests
-from seehear.train.config import RunFolder, RunLog, TrainConfig, TrainResult, numerics
+from seehear.train.config import CONTINUE, RunFolder, RunLog, TrainConfig, TrainResult, numerics
 from seehear.train.files import Checkpoints, Counters, version
 from seehear.train.optim import (
     Computation,
@@ -37,9 +37,9 @@ from seehear.train.optim import (
     learning_rate,
     load_state_by_name,
     load_whole,
+    on_device,
     optimizer_of,
     set_learning_rate,
-    sharded_copy,
     state_by_name,
     whole_tensors,
 )
@@ -58,25 +58,16 @@ def fit(
     validate: Validate | None = None,
 ) -> TrainResult:
     """Trains in place. `folder`: a path for a new run, a `RunFolder` for one with settings of its own or to resume."""
-    run_folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    run_folder = folder if isinstance(folder, RunFolder) else RunFolder(Path(folder))
     loader = loader_of(method, data, config)
-    everything = {
-        "method": {"name": method.name, **asdict(method.config)},
-        "train": asdict(config),
-        "optim": asdict(optim),
-        "samples": len(data),
-        "seehear": version(),
-        **run_folder.settings,
-    }
+    own = {"name": method.name, **asdict(method.config)}
+    everything = {"method": own, "train": asdict(config), "optim": asdict(optim), "samples": len(data)}
+    everything |= {"seehear": version(), **run_folder.settings}
     with ExitStack() as alone, numerics(config):
         opened = replace(run_folder, settings=everything)
         # Only the first process makes and locks the folder; the rest wait for it.
         distributed.from_first(lambda: alone.enter_context(opened.open()))
-        if config.shard and distributed.world_size() > 1:
-            held = sharded_copy(method, loader.device)
-        else:
-            held = method.to(loader.device)
-            distributed.broadcast_module(method)
+        held = on_device(method, loader.device, shard=config.shard)
         run = _Run(held, loader, config=config, optim=optim, folder=opened.path, validate=validate)
         run.restore()
         if distributed.rank() == 0:
@@ -166,7 +157,7 @@ class _Run:
         kept = f"step {self.saved_step:,} is saved" if self.saved_step > 0 else "nothing is saved yet"
         return (
             f"another process of the run ended at step {self.counters.step:,}: {kept} in {self.folder}; "
-            "its own message says why; start all of them again with --resume"
+            f"its own message says why; {CONTINUE}"
         )
 
     def _say(self, message: str) -> None:
@@ -192,10 +183,8 @@ class _Run:
                 # A signal may reach only one process: all stop at the same step, or the rest would wait for it.
                 if distributed.any_rank(bool(stop)):
                     self._save()
-                    message = (
-                        f"{stop.name or 'a signal'} at step {counters.step:,} of {total:,}: saved in {self.folder}, go "
-                        "on with --resume"
-                    )
+                    at = f"{stop.name or 'a signal'} at step {counters.step:,} of {total:,}"
+                    message = f"{at}: saved in {self.folder}; {CONTINUE}"
                     if self.log is not None:
                         self.log.note(message)
                     raise Interrupted(message)

@@ -195,8 +195,12 @@ def assemble(method: Method, batch: Batch, rng: Randomness) -> tuple[Batch, Rand
 # -- sharding ------------------------------------------------------------------------------------------------
 
 
-def sharded_copy(method: Method, device: torch.device) -> Method:
-    """Returns a sharded copy for training; the method itself stays whole and takes the result in the end."""
+def on_device(method: Method, device: torch.device, *, shard: bool) -> Method:
+    """Returns the method on the device, equal on all processes; with `shard` and several of them a sharded copy for
+    training: the method itself then stays whole, and takes the result in the end."""
+    if not shard or distributed.world_size() == 1:
+        distributed.broadcast_module(method.to(device))
+        return method
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 

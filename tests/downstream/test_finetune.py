@@ -93,7 +93,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(stills, model, tmp_p
 
     monkeypatch.setattr(Classifier, "after_step", stops)
     finetune(model, stills, "colour", settings, tmp_path / "whole")
-    with pytest.raises(Interrupted, match="go on with --resume"):
+    with pytest.raises(Interrupted, match="run the same command again with --resume to continue"):
         finetune(model, stills, "colour", settings, tmp_path / "parts")
     finetune(model, stills, "colour", settings, RunFolder(tmp_path / "parts", resume=True))
     whole, parts = (load_method(tmp_path / name)[0].state_dict() for name in ("whole", "parts"))

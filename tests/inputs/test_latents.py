@@ -194,7 +194,7 @@ def test_vectors_of_what_has_changed_are_left_out(full, capsys):
     data = load_latents(full)
     assert not data.has("video")[1]
     assert not data.has("text")[2]
-    assert "1 latents of eyes are of files or texts that changed" in capsys.readouterr().err
+    assert "1 latents of eyes are of changed files or texts" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_said(library):

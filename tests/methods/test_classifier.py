@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seehear.errors import SeehearError
+from seehear.methods.base import config_from, tower_features
 from seehear.methods.classifier import (
     Classifier,
     ClassifierConfig,
@@ -19,7 +20,6 @@ from seehear.methods.classifier import (
     label_weights,
     masked,
     smoothed,
-    tower_features,
     unneeded,
 )
 from seehear.nn.random import Randomness
@@ -225,8 +225,8 @@ def test_it_is_made_again_from_its_settings():
     batch = one_clip()
     assert again.config.classes == ("a", "b")
     assert torch.equal(again.classify(again.tower(batch)), tower.classify(tower.tower(batch)))
-    with pytest.raises(SeehearError, match="unknown classifier option 'nrom'; did you mean 'norm'"):
-        ClassifierConfig.from_dict({"classes": ("a", "b"), "width": 4, "learning": {"nrom": True}})
+    with pytest.raises(SeehearError, match="unknown Classifier option 'nrom'; did you mean 'norm'"):
+        config_from(ClassifierConfig, {"classes": ("a", "b"), "width": 4, "learning": {"nrom": True}})
 
 
 def test_rates_fall_from_the_map_to_the_patches():

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from seehear.errors import SeehearError
 from seehear.inputs.loader import Loader, Sampling
 from seehear.inputs.raw import RawConfig
+from seehear.methods.base import config_from
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViL, DiffMAViLConfig
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
 from seehear.nn.diffusion import Schedule, alpha_bars
@@ -291,7 +292,7 @@ def test_settings_that_cannot_be():
         with pytest.raises(SeehearError, match=said):
             DiffMAViLConfig(**options)
     with pytest.raises(SeehearError, match="unknown DiffMAViL option 'noize'"):
-        DiffMAViLConfig.from_dict({"noize": {}})
+        config_from(DiffMAViLConfig, {"noize": {}})
     with pytest.raises(SeehearError, match="multiple 1 at least"):
         Batches(multiple=0)
     with pytest.raises(ValueError, match="need rng"):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.losses.contrastive import info_nce
+from seehear.methods.base import config_from
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
 from seehear.methods.linear import canonical, cca, moments
 from seehear.methods.tuning import bound
@@ -321,7 +322,7 @@ def test_bad_batches_are_named():
     with pytest.raises(ValueError, match="no audio"):
         made().assemble({k: v for k, v in batch_of().items() if k != "audio"}, rng=draws(16))
     with pytest.raises(SeehearError, match="unknown FuseMix option 'dept'; did you mean 'depth'"):
-        FuseMixConfig.from_dict({"widths": WIDTHS, "dept": 3})
+        config_from(FuseMixConfig, {"widths": WIDTHS, "dept": 3})
     with pytest.raises(ValueError, match="no 'group'"):
         made(mask_same_group=True).assemble({k: v for k, v in batch_of().items() if k != "group"}, rng=draws(16))
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from seehear.errors import SeehearError
+from seehear.methods.base import config_from
 from seehear.methods.mavil import SIDES, SIZES, MAViL, MAViLConfig
 from seehear.nn.random import Randomness
 from seehear.nn.transformer import num_visible, take
@@ -409,7 +410,7 @@ def test_settings_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(SeehearError, match=message):
         replace(MAViLConfig(), **changes)
     with pytest.raises(SeehearError, match="unknown MAViL option 'sizes'"):
-        MAViLConfig.from_dict({"sizes": 3})
+        config_from(MAViLConfig, {"sizes": 3})
 
 
 def test_batches_of_the_wrong_shape_are_refused():

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from seehear.errors import SeehearError
 from seehear.methods import mcn as module
+from seehear.methods.base import config_from
 from seehear.methods.mcn import MCN, MCNConfig
 from tests.clips import Clips
 from tests.methods.mcn_model import OF_CLIPS, PAIRS, SMALL, WIDTHS, batch_of, made, started, step, trained
@@ -277,4 +278,4 @@ def test_bad_batches_are_named():
     with pytest.raises(SeehearError, match="unknown space 'fine'"):
         made().embed(batch_of(), "fine")
     with pytest.raises(SeehearError, match="unknown MCN option 'cluster'; did you mean 'clusters'"):
-        MCNConfig.from_dict({"widths": WIDTHS, "cluster": 3})
+        config_from(MCNConfig, {"widths": WIDTHS, "cluster": 3})

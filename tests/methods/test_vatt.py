@@ -9,6 +9,7 @@ from torch import nn
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
+from seehear.methods.base import config_from
 from seehear.methods.vatt import SIZES, VATT, BatchStatistics, VATTConfig
 from seehear.nn.random import Randomness
 from seehear.types import Encoded
@@ -419,7 +420,7 @@ def test_settings_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(SeehearError, match=message):
         replace(VATTConfig(), **changes)
     with pytest.raises(SeehearError, match="unknown VATT option 'sizes'"):
-        VATTConfig.from_dict({"sizes": 3})
+        config_from(VATTConfig, {"sizes": 3})
 
 
 def test_batches_of_the_wrong_shape_are_refused():

@@ -79,8 +79,8 @@ def test_worked_numbers_with_vectors():
 
 def test_worked_masked_number_and_both_totals():
     """A clip without sound is still a negative with what is seen in it."""
-    has = torch.tensor([[True], [False], [True]])
-    assert of_cosines(A, 0.07, "code", has_y_BK=has) == pytest.approx(0.693360, abs=5e-7)
+    has = torch.ones(3, dtype=torch.bool), torch.tensor([[True], [False], [True]])
+    assert of_cosines(A, 0.07, "code", present=has) == pytest.approx(0.693360, abs=5e-7)
     two = of_cosines(A, 0.07, "code") + of_cosines(B, 0.07, "code")
     assert (two, two / 2) == (pytest.approx(1.393069, abs=1e-6), pytest.approx(0.696535, abs=1e-6))
 
@@ -116,7 +116,7 @@ def test_loops_say_the_same_whatever_is_missing(clips, sentences, tau, form, see
     excluded = [(i, j) for i in range(clips) for j in range(clips) if i != j and group[i] == group[j]]
     expected = slow.mil_nce(slow.cosines(x.tolist(), y.tolist()), tau, form, has_x, has_y, excluded)
     x[~has_x], y[~has_y] = 7.0, -3.0  # must not matter
-    found = mil_nce(x, y, tau, has_x_B=has_x, has_y_BK=has_y, form=form, exclude=same_group(group))
+    found = mil_nce(x, y, tau, present=(has_x, has_y), form=form, exclude=same_group(group))
     assert found.item() == pytest.approx(slow.mean(expected), abs=1e-9)
 
 
@@ -142,7 +142,7 @@ def test_gradients_are_finite_whatever_is_missing(form, absent):
         has_x[1:], has_y[1:] = False, False
     else:
         has_x[:2], has_y[2:] = False, False
-    loss = mil_nce(x, y, 0.07, has_x_B=has_x, has_y_BK=has_y, form=form)
+    loss = mil_nce(x, y, 0.07, present=(has_x, has_y), form=form)
     loss.backward()
     assert loss.isfinite()
     for gradient in (x.grad, y.grad):
@@ -152,9 +152,9 @@ def test_gradients_are_finite_whatever_is_missing(form, absent):
 
 def test_gradients_are_those_of_the_formula():
     x, y = unit(3, 3).requires_grad_(), unit(3, 2, 3, seed=1).requires_grad_()
-    has = torch.tensor([[True, False], [True, True], [False, False]])
+    has = torch.ones(3, dtype=torch.bool), torch.tensor([[True, False], [True, True], [False, False]])
     for form in FORMS:
-        assert torch.autograd.gradcheck(lambda a, b, f=form: mil_nce(a, b, 0.5, has_y_BK=has, form=f), (x, y))
+        assert torch.autograd.gradcheck(lambda a, b, f=form: mil_nce(a, b, 0.5, present=has, form=f), (x, y))
 
 
 def test_wrong_shapes_are_refused():

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from seehear.cli import main
 from seehear.inputs.latents import LatentData
 from seehear.methods import base as registry
-from seehear.methods.base import Method, MethodConfig, config_from, seeded
+from seehear.methods.base import Method, MethodConfig, seeded
 from seehear.runs import config as presets
 from seehear.runs import run as runs
 from seehear.runs.config import LatentInputs, LatentsConfig, Run
@@ -32,10 +32,6 @@ class ToyConfig(MethodConfig):
     widths: dict[str, int] = field(default_factory=dict)
     dim: int = 8
     pairs: tuple = ()
-
-    @classmethod
-    def from_dict(cls, values):
-        return config_from(cls, values, "Toy")
 
 
 class Toy(Method):

@@ -11,7 +11,7 @@ import pytest
 from seehear.errors import SeehearError
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import SIDES, FastPaths
-from seehear.methods.mavil_cost import shape_of, training
+from seehear.methods.mavil_cost import training
 from seehear.recipes import diffmavil, mavil
 
 ROOT = Path(__file__).parents[2]
@@ -100,8 +100,8 @@ def test_lean_costs_less_than_half_of_mavil_and_hides_as_much():
     method = run.method.reading(run.data.raw)
     assert (run.recipe, run.data, run.optim, run.train) == ("diffmavil.lean", plain.data, plain.optim, plain.train)
     assert set(method.curriculum.ratios()) == set(plain.method.masking.values()) == {0.8}
-    cost = sum(training(shape_of(method), 0.8).values())
-    assert cost < 0.5 * sum(training(shape_of(plain.method.reading(plain.data.raw)), 0.8).values())
+    cost = sum(training(method, 0.8).values())
+    assert cost < 0.5 * sum(training(plain.method.reading(plain.data.raw), 0.8).values())
 
 
 def test_the_rate_follows_the_batch_where_batches_follow_the_ratio():

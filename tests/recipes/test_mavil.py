@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from seehear.errors import SeehearError
 from seehear.inputs.raw import RawConfig
+from seehear.methods.base import config_from
 from seehear.methods.mavil import SIDES, MAViL, MAViLConfig
 from seehear.progress import Interrupted
 from seehear.recipes import mavil as recipes
@@ -59,7 +60,7 @@ def test_spectrograms_are_as_long_as_in_audio_mae(seconds, frames):
 def test_runs_can_be_written_down(name):
     run = recipe(name)
     assert run.recipe == name
-    assert MAViLConfig.from_dict(json.loads(json.dumps(asdict(run.method)))) == run.method
+    assert config_from(MAViLConfig, json.loads(json.dumps(asdict(run.method)))) == run.method
     assert run.method.reading(run.data.raw, vocabulary=7).counts("video")
 
 

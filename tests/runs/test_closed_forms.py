@@ -10,8 +10,9 @@ import torch
 
 from seehear.inputs.latents import LatentData
 from seehear.methods import linear, tuning
+from seehear.methods.tuning import FEW_CLIPS, folds, training_moments, validation_rows
 from seehear.recipes import fusemix
-from seehear.runs.closed_forms import FEW_CLIPS, closed_forms, folds, training_moments, validation_rows
+from seehear.runs.closed_forms import closed_forms
 from seehear.runs.config import LatentInputs, recipe
 from seehear.runs.run import validation_score
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seehear.errors import SeehearError
-from seehear.methods.classifier import tower_features
+from seehear.methods.base import tower_features
 from seehear.runs.features import features_of
 from tests.downstream.small import films, vatt
 from tests.inputs.raw_library import load

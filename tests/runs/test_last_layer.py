@@ -24,10 +24,6 @@ class PlainConfig(MethodConfig):
     name: ClassVar = "plain"
     widths: dict[str, int] = field(default_factory=lambda: {"video": 12, "text": 12})
 
-    @classmethod
-    def from_dict(cls, values):
-        return config_from(cls, values, "Plain")
-
 
 class Plain(Method):
     """Vectors as they come: what training left to be had is all of it."""
@@ -73,7 +69,7 @@ def test_it_is_left_out_where_they_do_not():
 
 def test_it_is_saved_with_the_model(tmp_path, monkeypatch):
     monkeypatch.setitem(registry.METHODS, "plain", "plain.Plain")
-    monkeypatch.setattr("seehear.space.saved.make_method", lambda _, config: Plain(PlainConfig.from_dict(config)))
+    monkeypatch.setattr("seehear.space.saved.make_method", lambda _, config: Plain(config_from(PlainConfig, config)))
     inputs = clips(0.3)
     method, *_ = fitted(inputs)
     infos = {m: [{"name": f"own-{m}", "fingerprint": "f", "width": 12}] for m in ("video", "text")}

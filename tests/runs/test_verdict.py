@@ -72,8 +72,9 @@ def trained(capsys, library, folder, *words):
 
 def test_what_is_learned_is_kept_where_it_is_better(tmp_path, capsys, monkeypatch):
     library = make_library(tmp_path / "lib", noise=0.7, frozen=30.0)
-    closed = fusemix._closed_start
-    monkeypatch.setattr(fusemix, "_closed_start", lambda *about: closed(*about).truncated(2))  # much is left to learn
+    closed = fusemix.start_of
+    much_is_left_to_learn = lambda *about, **locked: closed(*about, **locked).truncated(2)  # noqa: E731
+    monkeypatch.setattr(fusemix, "start_of", much_is_left_to_learn)
     lines = trained(capsys, library, tmp_path / "run")
     config = read_config(tmp_path / "run" / "model")
     verdict = config["verdict"]

@@ -13,7 +13,7 @@ from seehear.library.encode import encode_library
 from seehear.library.engines import EngineOptions
 from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
-from seehear.runs import closed_forms
+from seehear.methods import tuning
 from seehear.runs.config import LatentInputs
 from seehear.runs.run import finish
 from seehear.search import background
@@ -64,7 +64,7 @@ def build(folder: Path) -> Path:
     for name, dim in (("early", 64), ("late", 256)):
         base = hub_run()
         wide = replace(base, method=replace(base.method, dim=dim))
-        with patch.object(closed_forms, "FEW_CLIPS", 0):  # folds would take five times as long
+        with patch.object(tuning, "FEW_CLIPS", 0):  # folds would take five times as long
             finish(LatentInputs(data), wide, folder / "runs" / name)
         space = SharedSpace.from_pretrained(folder / "runs" / name, device="cpu")
         build_index(library, space, name=name, model=str(folder / "runs" / name))

@@ -15,7 +15,7 @@ from seehear.errors import SeehearError
 from seehear.library.tables import LibraryTables
 from seehear.methods.diffmavil import Batches, Curriculum, DiffMAViLConfig
 from seehear.methods.mavil_config import MAViLConfig
-from seehear.methods.mavil_cost import mean, shape_of
+from seehear.methods.mavil_cost import mean
 from seehear.nn.transformer import Size
 from seehear.progress import StopRequest
 from seehear.runs.config import MediaConfig, Run, recipe, recipes
@@ -106,8 +106,7 @@ def test_operations_are_those_of_the_curriculum(films):
     found = best(films, run)
     config = build(run.data.load(films, run.method), run.method.scheduled(run)).config
     ratios = replace(curriculum, parts=4).ratios()
-    shape = shape_of(config, samples=run.data.raw.samples)
-    exact = 2 * mean(shape, ratios, backward=True)
+    exact = 2 * mean(config, ratios, samples=run.data.raw.samples)
     assert found.flops_step / found.rows == pytest.approx(exact, rel=0.03)
     constant = best(films, masked(method=DiffMAViLConfig, curriculum=replace(curriculum, shape="constant")))
     assert found.flops > 1.1 * constant.flops

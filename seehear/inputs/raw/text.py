@@ -23,8 +23,8 @@ import numpy as np
 
 from seehear.encoders.weights import fingerprint
 from seehear.errors import SeehearError, read_json
-from seehear.inputs.weights import TextWeights
 from seehear.library.records import Clip, learned_texts
+from seehear.nn.random import TextWeights
 from seehear.types import Float, Int
 
 if TYPE_CHECKING:
