@@ -138,7 +138,8 @@ def test_the_approximate_index_measures_its_recall(tmp_path, capsys, monkeypatch
     assert indexes(library)["run"]["probes"] > 0
 
 
-def test_a_width_that_does_not_pack_into_bytes_has_an_approximate_index(tmp_path):
+def test_a_width_that_does_not_pack_into_bytes_has_an_approximate_index(tmp_path, monkeypatch):
+    monkeypatch.setattr("seehear.search.index._CHECKED", 40)  # queries, most of the time
     library = toy.library(tmp_path, 4)
     vectors_NE = toy.unit(np.random.default_rng(0).normal(size=(600, 9)))
     ids = [f"x{i:03d}" for i in range(len(vectors_NE))]
