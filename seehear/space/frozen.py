@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seehear.encoders.registry import PRESETS, load_encoder
+from seehear.encoders.registry import PRESETS, load_encoder, towers_of
 from seehear.errors import SeehearError, unknown
 from seehear.library.tables import LibraryTables
 from seehear.methods.base import Frozen, FrozenConfig
@@ -75,10 +75,11 @@ def frozen_towers(encoders: Mapping[str, Mapping[str, Any]]) -> dict[str, Towers
         if "text" not in own:
             # A library without text has no latents of the tower for words.
             try:
-                words = _tower(base, "text")
-                own |= {"text": [words]} if words["width"] == width else {}
+                # Asked first: loading an encoder only to learn that it reads no text takes time.
+                words = [_tower(base, "text")] if "text" in towers_of(base) else []
+                own |= {"text": words} if words and words[0]["width"] == width else {}
             except SeehearError:
-                # The encoder reads no text, or is not installed: a space without words.
+                # The encoder is not installed, or not at hand: a space without words.
                 pass
         rest = [(m, info) for m, infos in towers.items() for info in (infos if len(own) == 1 else infos[1:])]
         single |= {info["name"]: {m: [info]} for m, info in rest}
