@@ -49,6 +49,7 @@ def encoders(monkeypatch):
 
     monkeypatch.setattr("seehear.encoders.registry.load_encoder", load)
     monkeypatch.setattr(frozen, "load_encoder", load)
+    monkeypatch.setattr(frozen, "towers_of", lambda name: ("video", "text") if name == "toy" else ())
 
 
 @pytest.fixture
@@ -74,6 +75,14 @@ def test_the_frozen_spaces_of_a_library(library):
     about["words:x"] = {"modality": "text", "width": 80, "fingerprint": "f", "shape": [10, 8]}
     about["tower"] = {"modality": "video", "width": 8, "fingerprint": "f", "of_run": True}
     assert frozen.frozen_towers(about).keys() == found.keys()
+
+
+def test_an_encoder_that_reads_no_text_is_not_loaded(library, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(frozen, "load_encoder", lambda name, **_: loaded.append(name))
+    about = {n: a for n, a in library.encoders().items() if n != "toy#modality=video"}
+    assert frozen.frozen_towers(about).keys() == {"toy-audio", "toy-text"}
+    assert loaded == []
 
 
 def test_two_settings_of_a_single_encoder_are_two_spaces(library):
