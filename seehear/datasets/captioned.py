@@ -120,16 +120,16 @@ def msrvtt(files: Files) -> Items:
     def item(row: dict[str, Any]) -> ManifestRow:
         if row["split"] not in _SPLITS:
             raise SeehearError(f"split {row['split']!r} is none of {', '.join(_SPLITS)}")
-        return _msrvtt_item(row["video"], _SPLITS[row["split"]], row["texts"], row["youtube_id"])
+        return _msrvtt_item(row, _SPLITS[row["split"]])
 
     for path in _videodatainfo(files) or [files.need(*_MSRVTT)]:
         yield from files.rows(path, _videos(path), item)
 
 
-def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> ManifestRow:
+def _msrvtt_item(row: dict[str, Any], split: str) -> ManifestRow:
     # Clips are cut from fewer videos than there are clips: the video is the group.
-    meta = {"youtube_id": youtube_id} if youtube_id else {}
-    return whole_file(video, split, group=youtube_id, texts=captions(*texts), meta=meta)
+    group, texts = row["youtube_id"], captions(*row["texts"])
+    return whole_file(row["video"], split, group=group, texts=texts, meta={"youtube_id": group} if group else {})
 
 
 def msrvtt_1ka(files: Files) -> Items:
@@ -143,7 +143,8 @@ def msrvtt_1ka(files: Files) -> Items:
     def of_test(row: dict[str, str]) -> ManifestRow:
         video = given(row, "video_id")
         tested.add(video)
-        return _msrvtt_item(video, "test", [row["sentence"]], recordings.get(video, ""))
+        own = {"video": video, "texts": [row["sentence"]], "youtube_id": recordings.get(video, "")}
+        return _msrvtt_item(own, "test")
 
     yield from files.rows(test, read_table(test, ("video_id", "sentence")), of_test)
     train_list = files.find(*_TRAIN_9K)
@@ -153,7 +154,7 @@ def msrvtt_1ka(files: Files) -> Items:
     def of_train(row: dict[str, Any]) -> ManifestRow | None:
         if row["video"] in tested or (train_list is not None and row["video"] not in train):
             return None
-        return _msrvtt_item(row["video"], "train", row["texts"], row["youtube_id"])
+        return _msrvtt_item(row, "train")
 
     for info in infos:
         yield from files.rows(info, _videos(info), of_train)

@@ -70,13 +70,7 @@ def scores(
 
 
 def result_of(
-    logits_NC: np.ndarray,
-    labelled: LabelledClips,
-    classes: Sequence[str],
-    *,
-    several: bool,
-    task: str,
-    model: str,
+    logits_NC: np.ndarray, labelled: LabelledClips, classes: Sequence[str], *, several: bool, task: str, model: str
 ) -> TaskResult:
     """Metrics with intervals over source recordings. Unreadable clips are left out and counted."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
