@@ -20,14 +20,14 @@ _KARPATHY = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
 def flickr30k(files: Files) -> Items:
-    yield from _karpathy(files, files.need("dataset_flickr30k.json"), "flickr30k")
+    return _karpathy(files, files.need("dataset_flickr30k.json"))
 
 
 def coco(files: Files) -> Items:
     """Karpathy's splits, or the official files {"images": [{"id", "file_name"}], "annotations": [{"image_id",
     "caption"}]}."""
     if (karpathy := files.find("dataset_coco.json")) is not None:
-        yield from _karpathy(files, karpathy, "coco")
+        yield from _karpathy(files, karpathy)
         return
     official = {split: (f"captions_{split}2017.json", f"captions_{split}2014.json") for split in ("train", "val")}
 
@@ -43,9 +43,9 @@ def coco(files: Files) -> Items:
     files.notes.append("without dataset_coco.json there is no test split: COCO 5K is Karpathy's, not the official val")
 
 
-def _karpathy(files: Files, path: Path, dataset: str) -> Items:
+def _karpathy(files: Files, path: Path) -> Items:
     """Items of {"images": [{"filename", "split", "sentences": [{"raw", "tokens"}]}], "dataset"}."""
-    content = read_json(path, "images")
+    content, dataset = read_json(path, "images"), files.importer.name
     if content.get("dataset", dataset) != dataset:
         raise SeehearError(f"{path}: is of {content['dataset']!r}, expected {dataset!r}")
 
