@@ -62,10 +62,11 @@ def scores(
 ) -> dict[str, float]:
     """Metrics, and `score`, the one that chooses weights: top1, or mAP with several labels a clip."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
+    rows = labelled.take(here)
     if several:
-        found = multilabel(logits_NC[here], labelled.truth(classes)[here], classes).metrics
+        found = multilabel(logits_NC[here], rows.truth(classes), classes).metrics
         return {"score": found["mAP"], **found}
-    metrics = by_scores(logits_NC[here], _only(labelled, here), list(classes)).metrics
+    metrics = by_scores(logits_NC[here], rows.firsts, list(classes)).metrics
     return {"score": metrics["top1"], **metrics}
 
 
@@ -82,16 +83,12 @@ def result_of(
     items, details = scored_clips(rows, model), {"unread": unread}
     if several:
         return multilabel_result(task, logits_NC[here], rows.truth(classes), classes, items, details=details)
-    found = by_scores(logits_NC[here], _only(labelled, here), list(classes))
+    found = by_scores(logits_NC[here], rows.firsts, list(classes))
     return classification_result(task, found, items, details=details)
 
 
 def scored_clips(rows: LabelledClips, model: str) -> ScoredClips:
     return ScoredClips(ids=rows.ids, groups=rows.groups, labels=None, model=model, seed=0)
-
-
-def _only(labelled: LabelledClips, rows: np.ndarray) -> list[str]:
-    return [labelled.labels[i][0] for i in rows]
 
 
 # VATT's low-rank classifier (LRC) on frozen features, with the signature of the probes in `evaluation/classify.py`:
