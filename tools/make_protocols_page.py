@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seehear.datasets.protocols import PROTOCOLS, TAGS, PublishedNumber
-from seehear.datasets.registry import IMPORTERS
+from seehear.datasets.run import IMPORTERS
 
 
 def to_markdown() -> str:

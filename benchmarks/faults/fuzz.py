@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from seehear.datasets.base import ImportOptions, MediaIndex
 from seehear.datasets.files import Files
 from seehear.datasets.pickles import read_pickle
-from seehear.datasets.registry import IMPORTERS
+from seehear.datasets.run import IMPORTERS
 from seehear.errors import SeehearError
 from seehear.library.manifest import read_manifest
 from seehear.library.subtitles import read_captions, read_json, read_subtitles

@@ -179,8 +179,7 @@ class Import(Printed):
 
     def run(self) -> None:
         from seehear.datasets.protocols import check, protocols_of
-        from seehear.datasets.registry import IMPORTERS
-        from seehear.datasets.run import import_dataset
+        from seehear.datasets.run import IMPORTERS, import_dataset
 
         if not self.name:
             for name, importer in sorted(IMPORTERS.items()):

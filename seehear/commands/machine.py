@@ -132,7 +132,7 @@ def _fish(context: _Context, contexts: Iterable[_Context]) -> list[str]:
 
 def _contexts(command: str) -> list[_Context]:
     """Recipes and studies with the same options share a context; the last context is the one without such a word."""
-    from seehear.datasets.registry import IMPORTERS
+    from seehear.datasets.run import IMPORTERS
     from seehear.runs.config import recipes
 
     names = {"train": sorted(recipes()), "import": sorted(IMPORTERS)}.get(command, [])

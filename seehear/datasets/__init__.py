@@ -3,7 +3,6 @@ Imports: runs, evaluation, library and below.
 """
 
 from seehear.datasets.base import Importer, ImportOptions
-from seehear.datasets.registry import IMPORTERS, importer
-from seehear.datasets.run import ImportReport, import_dataset
+from seehear.datasets.run import IMPORTERS, ImportReport, import_dataset
 
-__all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer", "import_dataset", "importer"]
+__all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer", "import_dataset"]

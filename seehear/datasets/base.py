@@ -137,12 +137,6 @@ def by_youtube_id(path: str) -> str:
     return found[1] if found else ""
 
 
-def _after_youtube_id(path: str) -> str:
-    """Rest of a file's name behind the id: '_30.000_40.000'."""
-    found = _YOUTUBE.fullmatch(by_stem(path))
-    return found.string[found.end(1) :] if found else ""
-
-
 def spaced(name: str) -> str:
     """'brush_hair' and 'BrushHair' as words, for prompts."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("_", " ")).strip()
@@ -163,7 +157,7 @@ class MatchedMedia:
     """True if the file is cut to the row, by its name."""
 
 
-class Index(Protocol):
+class SetIndex(Protocol):
     """Media or features of a set, below a folder or in a pickle."""
 
     folder: Path
@@ -208,7 +202,9 @@ class MediaIndex:
         """The media file of a row: the first kind is preferred, then a file that is cut to the row."""
         fits = []
         for rank, name, stem in self._candidates(row.source):
-            times = _TIMES.fullmatch(_after_youtube_id(stem)) if row.end is not None else None
+            youtube = _YOUTUBE.fullmatch(by_stem(stem)) if row.end is not None else None
+            # Behind the id: '_30.000_40.000'.
+            times = _TIMES.fullmatch(youtube.string, youtube.end(1)) if youtube else None
             if times is None or row.start is None:
                 fits.append((rank, True, name))
             # A file cut elsewhere out of the same recording does not hold the row.

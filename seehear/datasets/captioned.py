@@ -20,14 +20,14 @@ _KARPATHY = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
 def flickr30k(files: Files) -> Items:
-    yield from _karpathy(files, files.need("dataset_flickr30k.json"), "flickr30k")
+    return _karpathy(files, files.need("dataset_flickr30k.json"))
 
 
 def coco(files: Files) -> Items:
     """Karpathy's splits, or the official files {"images": [{"id", "file_name"}], "annotations": [{"image_id",
     "caption"}]}."""
     if (karpathy := files.find("dataset_coco.json")) is not None:
-        yield from _karpathy(files, karpathy, "coco")
+        yield from _karpathy(files, karpathy)
         return
     official = {split: (f"captions_{split}2017.json", f"captions_{split}2014.json") for split in ("train", "val")}
 
@@ -43,9 +43,9 @@ def coco(files: Files) -> Items:
     files.notes.append("without dataset_coco.json there is no test split: COCO 5K is Karpathy's, not the official val")
 
 
-def _karpathy(files: Files, path: Path, dataset: str) -> Items:
+def _karpathy(files: Files, path: Path) -> Items:
     """Items of {"images": [{"filename", "split", "sentences": [{"raw", "tokens"}]}], "dataset"}."""
-    content = read_json(path, "images")
+    content, dataset = read_json(path, "images"), files.importer.name
     if content.get("dataset", dataset) != dataset:
         raise SeehearError(f"{path}: is of {content['dataset']!r}, expected {dataset!r}")
 
@@ -120,16 +120,16 @@ def msrvtt(files: Files) -> Items:
     def item(row: dict[str, Any]) -> ManifestRow:
         if row["split"] not in _SPLITS:
             raise SeehearError(f"split {row['split']!r} is none of {', '.join(_SPLITS)}")
-        return _msrvtt_item(row["video"], _SPLITS[row["split"]], row["texts"], row["youtube_id"])
+        return _msrvtt_item(row, _SPLITS[row["split"]])
 
     for path in _videodatainfo(files) or [files.need(*_MSRVTT)]:
         yield from files.rows(path, _videos(path), item)
 
 
-def _msrvtt_item(video: str, split: str, texts: Any, youtube_id: str) -> ManifestRow:
+def _msrvtt_item(row: dict[str, Any], split: str) -> ManifestRow:
     # Clips are cut from fewer videos than there are clips: the video is the group.
-    meta = {"youtube_id": youtube_id} if youtube_id else {}
-    return whole_file(video, split, group=youtube_id, texts=captions(*texts), meta=meta)
+    group, texts = row["youtube_id"], captions(*row["texts"])
+    return whole_file(row["video"], split, group=group, texts=texts, meta={"youtube_id": group} if group else {})
 
 
 def msrvtt_1ka(files: Files) -> Items:
@@ -143,7 +143,8 @@ def msrvtt_1ka(files: Files) -> Items:
     def of_test(row: dict[str, str]) -> ManifestRow:
         video = given(row, "video_id")
         tested.add(video)
-        return _msrvtt_item(video, "test", [row["sentence"]], recordings.get(video, ""))
+        own = {"video": video, "texts": [row["sentence"]], "youtube_id": recordings.get(video, "")}
+        return _msrvtt_item(own, "test")
 
     yield from files.rows(test, read_table(test, ("video_id", "sentence")), of_test)
     train_list = files.find(*_TRAIN_9K)
@@ -153,7 +154,7 @@ def msrvtt_1ka(files: Files) -> Items:
     def of_train(row: dict[str, Any]) -> ManifestRow | None:
         if row["video"] in tested or (train_list is not None and row["video"] not in train):
             return None
-        return _msrvtt_item(row["video"], "train", row["texts"], row["youtube_id"])
+        return _msrvtt_item(row, "train")
 
     for info in infos:
         yield from files.rows(info, _videos(info), of_train)

@@ -58,13 +58,7 @@ def features_of(wanted: Importer, place: Path, options: ImportOptions, *, skip: 
 class _FeatureUpdate:
     """One set's features brought into the library."""
 
-    def __init__(
-        self,
-        library: LibraryTables,
-        index: Features,
-        grouped: GroupedRows,
-        options: ImportOptions,
-    ):
+    def __init__(self, library: LibraryTables, index: Features, grouped: GroupedRows, options: ImportOptions):
         self.library, self.index, self.grouped, self.tally = library, index, grouped, Tally()
         self.wanted = wanted = index.importer
         self.mel_frames = options.mel_frames or wanted.mel_frames

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from seehear.datasets.base import ImportOptions, Index, Items, bad_row
+from seehear.datasets.base import ImportOptions, Items, SetIndex, bad_row
 from seehear.errors import SeehearError
 from seehear.library.manifest import ManifestRow
 from seehear.library.records import Text, printable
@@ -27,7 +27,7 @@ Record = tuple[int, "dict[str, str] | SeehearError"]
 class Files:
     """The annotation files of a set. `notes` collects remarks for the user."""
 
-    def __init__(self, root: Path, media: Index, options: ImportOptions):
+    def __init__(self, root: Path, media: SetIndex, options: ImportOptions):
         self.importer, self.root, self.media, self.options = media.importer, root, media, options
         self.notes: list[str] = []
         self._folders = [root / name for name in _FOLDERS if (root / name).is_dir()]

@@ -181,10 +181,6 @@ class _StandIn:
         return self.function(*given)
 
 
-def _array(*_: Any) -> _Array:
-    return _Array()
-
-
 def _kind(text: Any, *_: Any) -> _Kind:
     if not isinstance(text, str) or not _KINDS.fullmatch(text):
         raise _Refused(f"a NumPy array of {text!r}")
@@ -208,7 +204,7 @@ def _no_class(*_: Any) -> Any:
 
 
 _STAND_INS: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _array,
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(),
     ("numpy.core.numeric", "_frombuffer"): _from_bytes,
     ("numpy.core.multiarray", "scalar"): lambda kind, data=b"": _from_bytes(data, kind, (1,), "C")[0].item(),
     ("numpy", "dtype"): _kind,

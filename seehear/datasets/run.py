@@ -7,19 +7,22 @@ few media costs little memory.
 
 from __future__ import annotations
 
+import tomllib
 from array import array
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import numpy as np
 
-from seehear.datasets.base import ImportOptions, Items, MediaIndex, bad_row
+from seehear.datasets.base import Importer, ImportOptions, Items, MediaIndex, bad_row
 from seehear.datasets.feature_run import Features, features_of, update_features
 from seehear.datasets.files import Files
-from seehear.datasets.registry import importer
-from seehear.errors import SeehearError
+from seehear.errors import SeehearError, unknown
 from seehear.library.clips import PrepareOptions, split_of
 from seehear.library.inputs import GroupedRows, RowsInput
 from seehear.library.locking import writing
@@ -34,6 +37,16 @@ from seehear.progress import counted, say
 _LISTED = 1000
 # Names of missing files in a report.
 _SHOWN = 5
+_TABLE = Path(__file__).parents[1] / "assets" / "datasets.toml"
+
+
+def _read(name: str, fields: dict[str, Any]) -> Importer:
+    own: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    reader, key = (resolve_name(f"seehear.datasets.{own.pop(field)}") for field in ("reader", "key"))
+    return Importer(name=name, read=partial(reader, **own.pop("arguments", {})), key=key, **own)
+
+
+IMPORTERS = {name: _read(name, fields) for name, fields in tomllib.loads(_TABLE.read_text("utf-8")).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +91,9 @@ def import_dataset(
 
     Raises `SeehearError` for an unknown name, and for a root without the set's files or without any of its media.
     """
-    wanted, options, root = importer(name), options or ImportOptions(), Path(root).resolve()
+    if name not in IMPORTERS:
+        raise unknown("data set", name, IMPORTERS)
+    wanted, options, root = IMPORTERS[name], options or ImportOptions(), Path(root).resolve()
     for path in (root, options.media or root):
         if not path.is_dir():
             raise SeehearError(f"{path}: there is no such folder")

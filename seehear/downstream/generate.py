@@ -17,6 +17,7 @@ import torch
 from seehear.downstream.painting import Placed, load_painter, picture_of, placed, to_encoder, to_pictures
 from seehear.errors import DecodeError, SeehearError, check_range, require
 from seehear.library.tables import LibraryTables
+from seehear.media.container import reason
 from seehear.media.files import probe, read_window
 from seehear.nn.random import seed_of
 from seehear.nn.unit import unit
@@ -226,7 +227,7 @@ def load_pipeline(name: str, device: str) -> Any:
         )
     except Exception as error:
         # The network library, the hub and the pipeline each raise their own.
-        raise SeehearError(f"no pipeline of diffusers at {name!r}: {_first_line(error)}") from error
+        raise SeehearError(f"no pipeline of diffusers at {name!r}: {reason(error)}") from error
     takes = _takes(pipeline)
     if not {*_PICTURE, "prompt_embeds"} & takes:
         raise SeehearError(
@@ -254,7 +255,7 @@ def paint(
     except (RuntimeError, ValueError, TypeError) as error:
         raise SeehearError(
             f"{type(pipeline).__name__} cannot paint vectors of {vectors_BD.shape[1]} numbers, is --condition the "
-            f"encoder it was trained with? ({_first_line(error)})"
+            f"encoder it was trained with? ({reason(error)})"
         ) from error
     pictures: np.ndarray = (np.clip(found, 0, 1) * 255).round().astype(np.uint8)
     return pictures
@@ -281,7 +282,3 @@ def _with_nothing(name: str, c: Tensor, takes: set[str]) -> dict[str, Any]:
 
 def _takes(pipeline: Any) -> set[str]:
     return set(inspect.signature(pipeline.__call__).parameters)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -46,6 +46,11 @@ class LabelledClips:
         return tuple(sorted({label for own in self.labels for label in own}))
 
     @property
+    def firsts(self) -> list[str]:
+        """The first label of each clip."""
+        return [own[0] for own in self.labels]
+
+    @property
     def groups(self) -> np.ndarray:
         """Source recordings."""
         return np.array([clip.recording for clip in self.clips], dtype=str)

@@ -62,21 +62,16 @@ def scores(
 ) -> dict[str, float]:
     """Metrics, and `score`, the one that chooses weights: top1, or mAP with several labels a clip."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
+    rows = labelled.take(here)
     if several:
-        found = multilabel(logits_NC[here], labelled.truth(classes)[here], classes).metrics
+        found = multilabel(logits_NC[here], rows.truth(classes), classes).metrics
         return {"score": found["mAP"], **found}
-    metrics = by_scores(logits_NC[here], _only(labelled, here), list(classes)).metrics
+    metrics = by_scores(logits_NC[here], rows.firsts, list(classes)).metrics
     return {"score": metrics["top1"], **metrics}
 
 
 def result_of(
-    logits_NC: np.ndarray,
-    labelled: LabelledClips,
-    classes: Sequence[str],
-    *,
-    several: bool,
-    task: str,
-    model: str,
+    logits_NC: np.ndarray, labelled: LabelledClips, classes: Sequence[str], *, several: bool, task: str, model: str
 ) -> TaskResult:
     """Metrics with intervals over source recordings. Unreadable clips are left out and counted."""
     here = np.flatnonzero(np.isfinite(logits_NC).all(axis=1))
@@ -88,16 +83,12 @@ def result_of(
     items, details = scored_clips(rows, model), {"unread": unread}
     if several:
         return multilabel_result(task, logits_NC[here], rows.truth(classes), classes, items, details=details)
-    found = by_scores(logits_NC[here], _only(labelled, here), list(classes))
+    found = by_scores(logits_NC[here], rows.firsts, list(classes))
     return classification_result(task, found, items, details=details)
 
 
 def scored_clips(rows: LabelledClips, model: str) -> ScoredClips:
     return ScoredClips(ids=rows.ids, groups=rows.groups, labels=None, model=model, seed=0)
-
-
-def _only(labelled: LabelledClips, rows: np.ndarray) -> list[str]:
-    return [labelled.labels[i][0] for i in rows]
 
 
 # VATT's low-rank classifier (LRC) on frozen features, with the signature of the probes in `evaluation/classify.py`:
@@ -119,7 +110,7 @@ def lrc_probe(
         Marked(np.asarray(p.vectors), truth_of([[own] for own in p.labels], classes)) for p in (train, val)
     )
     views = np.asarray(test.vectors)
-    found, chosen = lrc_scores(fitted, known, views, classes, several=False, steps=steps, seed=seed)
+    found, chosen = lrc_scores(fitted, known, views, several=False, steps=steps, seed=seed)
     return by_scores(found, test.labels, classes, chosen=chosen)
 
 
@@ -127,7 +118,6 @@ def lrc_scores(
     train: Marked,
     val: Marked,
     test: Float[np.ndarray, "n d"] | Float[np.ndarray, "n w d"],
-    classes: Sequence[str],
     *,
     several: bool,
     steps: Sequence[int] = STEPS,
@@ -135,8 +125,8 @@ def lrc_scores(
 ) -> tuple[Float[np.ndarray, "n c"], dict[str, float]]:
     """Probabilities of the test clips, and the number of steps with its validation score: mAP with `several` labels a
     clip, else top1. Validation and test clips may have several views, (N, W, D)."""
-    width = train.vectors.shape[1]
-    config = ClassifierConfig(classes=tuple(classes), width=width, several=several, tower="video", learning=LEARNING)
+    classes, width = tuple(map(str, range(train.truth.shape[1]))), train.vectors.shape[1]
+    config = ClassifierConfig(classes=classes, width=width, several=several, tower="video", learning=LEARNING)
     made = seeded(Classifier, config, seed)
 
     def validate(method: Any) -> dict[str, float]:

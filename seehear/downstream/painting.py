@@ -79,9 +79,6 @@ class PainterOptions:
             jitter=self.jitter,
         )
 
-    def training(self, device: str) -> TrainConfig:
-        return TrainConfig(steps=self.steps, batch_size=self.batch_size, seed=self.seed, device=device)
-
 
 class TrainingPictures:
     """Pictures (N, H, W, 3) uint8 with their vectors (N, E), as training data. `others` (R, E): vectors of sounds and
@@ -203,8 +200,9 @@ def learn_painter(
     # With the space in its settings: a painter is not resumed for another state of the model.
     settings = {"painter": asdict(options), "library": library.uri, "command": command, **of}
     optim = OptimConfig(lr=options.lr, weight_decay=0.01, clip=1.0)
-    place, config = RunFolder(run / FOLDER, settings, resume), options.training(device)
-    result = fit(painter, pictures, config=config, optim=optim, folder=place)
+    training = TrainConfig(steps=options.steps, batch_size=options.batch_size, seed=options.seed, device=device)
+    place = RunFolder(run / FOLDER, settings, resume)
+    result = fit(painter, pictures, config=training, optim=optim, folder=place)
     facts: dict[str, Any] = {"encoders": {}, "pictures": len(pictures), "steps": result.steps, **of}
     if distributed.rank() == 0:
         save_model(place.path / "model", painter, facts, card=_card(painter, len(pictures)))

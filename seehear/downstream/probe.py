@@ -84,11 +84,6 @@ class _Seen:
     """Features of the middle view."""
     views_NWD: np.ndarray
 
-    @property
-    def labels(self) -> list[str]:
-        """The first label of each clip."""
-        return [own[0] for own in self.clips.labels]
-
     def part(self, split: str) -> _Seen:
         rows = [i for i, clip in enumerate(self.clips.clips) if clip.split == split]
         return _Seen(self.clips.take(rows), self.one_ND[rows], self.views_NWD[rows])
@@ -194,8 +189,8 @@ def _probed(seen: _Seen, tower: str, model: str, options: ProbeOptions) -> Itera
             lrc = partial(lrc_scores, steps=steps, seed=options.seed) if name == "lrc" else None
             found = _several(parts, lrc, task, model)
         else:
-            train = Vectors(parts["train"].one_ND, parts["train"].labels)
-            val, test = (Vectors(parts[n].views_NWD, parts[n].labels) for n in ("val", "test"))
+            train = Vectors(parts["train"].one_ND, parts["train"].clips.firsts)
+            val, test = (Vectors(parts[n].views_NWD, parts[n].clips.firsts) for n in ("val", "test"))
             found = classification_result(task, of(train, val, test), scored_clips(parts["test"].clips, model))
         yield replace(found, details={"windows": options.windows, "crops": options.crops} | found.details)
 
@@ -207,7 +202,7 @@ def _several(parts: dict[str, _Seen], lrc: Callable[..., Any] | None, task: str,
     train = Marked(parts["train"].one_ND, truth["train"])
     if lrc is not None:
         val = Marked(parts["val"].views_NWD, truth["val"])
-        scores_NC, chosen = lrc(train, val, tested, classes, several=True)
+        scores_NC, chosen = lrc(train, val, tested, several=True)
     else:
         # One view is enough to choose a C; the steps of lrc are chosen by all views, as its scores are means of
         # probabilities.
@@ -221,7 +216,7 @@ def _several(parts: dict[str, _Seen], lrc: Callable[..., Any] | None, task: str,
 def _folded(seen: _Seen, of: Probe, task: str, model: str) -> TaskResult:
     """Result over official folds: metrics are means over folds, intervals are of all test clips together."""
     folds = official_folds(seen.clips.clips)
-    found: FoldedProbe = probe_folds(seen.one_ND, seen.labels, folds, probe=of, views=seen.views_NWD)
+    found: FoldedProbe = probe_folds(seen.one_ND, seen.clips.firsts, folds, probe=of, views=seen.views_NWD)
     # Each clip is tested once over all folds.
     tested = seen.clips.take(np.concatenate([fold.test for fold in folds]))
     each = list(found.folds.values())
