@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, product
 from pathlib import Path
@@ -27,7 +27,7 @@ from seehear.library.tables import LibraryTables
 from seehear.nn.random import seed_of
 from seehear.studies import table as figure
 from seehear.studies.grid import Cell, Result, cell_key, run_grid
-from seehear.studies.table import Study, Table, TableRow, estimate, tabulate
+from seehear.studies.table import Study, Table, TableRow, tabulate
 from seehear.studies.trained import (
     StudyOptions,
     about_data,
@@ -87,11 +87,9 @@ def encoder_pairs(data: LatentData, folder: Path, options: EncoderStudyOptions) 
         about_trained = about | {"model": options.model}
         trained = run_grid(folder / "trained", seeded, train, about=about_trained, redo=options.redo)
         results += trained
-        for result in predicted:
-            own = [r.values for r in trained if not r.error and result.cell.items() <= r.cell.items()]
-            if own and not result.error:
-                points.append((result.cell, result.values, own))
-        tables.append(_outcomes(points, options, about))
+        tables.append(_outcomes(trained, options, about))
+        foretold = {tuple(r.cell.items()): r.values for r in predicted if not r.error}
+        points = [(foretold[key], r) for r in tables[-1].rows if (key := tuple(r.settings.items())) in foretold]
         details["rank correlation"], words = _correlations(points)
         sentences += words
     study = Study(folder, tuple(tables), tuple(sentences), tuple(results), about, details)
@@ -151,21 +149,20 @@ def _best(predicted: Sequence[Result]) -> list[str]:
     return sentences
 
 
-Point = tuple[dict[str, Any], dict[str, float], list[dict[str, float]]]
-"""(settings, predictions, measures of each trained seed)"""
+Point = tuple[dict[str, float], TableRow]
+"""(predictions, outcome) of a pair of encoders"""
 
 
-def _outcomes(points: Sequence[Point], options: EncoderStudyOptions, about: dict[str, Any]) -> Table:
-    names = ("validation MRR", "MRR", "R@10", "R@1")
-    rows = [
-        TableRow(settings, {n: estimate([v[n] for v in own]) for n in names})
-        for settings, _, own in sorted(points, key=lambda p: -np.mean([v["validation MRR"] for v in p[2]]))
-    ]
+def _outcomes(trained: Sequence[Result], options: EncoderStudyOptions, about: dict[str, Any]) -> Table:
+    """The pairs that could be trained, best first."""
     notes = (
         f"Trained ({options.model}) on the training split. MRR, R@10 and R@1 are of the {about['data']['test']:,} "
         "test clips unless marked validation.",
     )
-    return Table(tuple(rows), "Results of training", notes, percent=True)
+    measures = ("validation MRR", "MRR", "R@10", "R@1")
+    table = tabulate(trained, measures=measures, title="Results of training", notes=notes, percent=True)
+    rows = sorted((r for r in table.rows if r.estimates), key=lambda row: -row.estimates["validation MRR"].mean)
+    return replace(table, rows=tuple(rows))
 
 
 def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]], list[str]]:
@@ -173,9 +170,9 @@ def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]],
     the same two modalities; the mean is over pairs of modalities with three encoder pairs or more."""
     from scipy import stats
 
-    kinds = dict.fromkeys(str(settings["modalities"]) for settings, _, _ in points)
+    kinds = dict.fromkeys(row.settings["modalities"] for _, row in points)
     # Pairs of other modalities differ in difficulty, which every predictor would seem to predict.
-    groups = [[p for p in points if p[0]["modalities"] == kind] for kind in kinds]
+    groups = [[p for p in points if p[1].settings["modalities"] == kind] for kind in kinds]
     # Two points always correlate perfectly.
     groups = [group for group in groups if len(group) > 2]
     if not groups:
@@ -187,8 +184,8 @@ def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]],
         for outcome in ("validation MRR", "MRR"):
             values = []
             for group in groups:
-                x = [predictions[name] for _, predictions, _ in group]
-                y = [float(np.mean([v[outcome] for v in own])) for _, _, own in group]
+                x = [predictions[name] for predictions, _ in group]
+                y = [row.estimates[outcome].mean for _, row in group]
                 if len(set(x)) > 1 and len(set(y)) > 1:
                     # The rank correlation with a constant is undefined.
                     values.append(float(stats.spearmanr(x, y).statistic))
@@ -204,8 +201,8 @@ def _correlations(points: Sequence[Point]) -> tuple[dict[str, dict[str, float]],
 def _draw(axes: Any, *, predicted: Sequence[Result], points: Sequence[Point]) -> None:
     if points:
         cloud = [
-            (settings["first"], settings["second"], predictions["CCA MRR"], estimate([v["MRR"] for v in own]))
-            for settings, predictions, own in points
+            (str(row.settings["first"]), str(row.settings["second"]), predictions["CCA MRR"], row.estimates["MRR"])
+            for predictions, row in points
         ]
         figure.cloud(axes, cloud, x="predicted: cross-validated CCA, MRR", y="trained: test MRR")
         return

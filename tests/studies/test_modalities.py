@@ -19,6 +19,7 @@ from seehear.nn.unit import unit
 from seehear.progress import Interrupted
 from seehear.recipes import mcn
 from seehear.runs import config as presets
+from seehear.runs import run
 from seehear.studies import modalities as study
 from seehear.studies.grid import Result, cell_key
 from seehear.studies.modalities import measures
