@@ -76,16 +76,10 @@ class Local:
         with _sample_a_thread(encoder) as encode_parts, drawn_ahead(prepared, room=2 * batch_size) as batches:
             yield (_encoded(encode_parts, batch) for batch in batches)
 
-    def results(
-        self,
-        function: Callable[[Any], Any],
-        items: Sequence[Any],
-        time_limit: Callable[[Any], float],
-        following: Following,
-    ) -> Drawn:
-        """Results of any function, called in worker processes; the rest of an item is done right after it."""
-        workers = min(self.workers, len(items))
-        made = partial(map_in_processes, function, items, workers=workers, time_limit=time_limit, following=following)
+    def results(self, reader: Any, recordings: Sequence[Any], following: Following) -> Drawn:
+        """Results of a reader (`recordings.TextReader`); the rest of a recording is read right after its part."""
+        options = {"workers": min(self.workers, len(recordings)), "time_limit": reader.time_limit}
+        made = partial(map_in_processes, reader, recordings, following=following, **options)
         return drawn_ahead(made, room=16)
 
 
@@ -197,21 +191,15 @@ class OnRay:
         )
         return self._drawn(made, jobs, room=2 * batch_size)
 
-    def results(
-        self,
-        function: Callable[[Any], Any],
-        items: Sequence[Any],
-        time_limit: Callable[[Any], float],
-        following: Following,
-    ) -> Drawn:
-        made = self.ray.data.from_arrow(_blocks(items, 1)).map_batches(
+    def results(self, reader: Any, recordings: Sequence[Any], following: Following) -> Drawn:
+        made = self.ray.data.from_arrow(_blocks(recordings, 1)).map_batches(
             _DecodingActor,
-            fn_constructor_kwargs={"function": function, "time_limit": time_limit, "following": following},
+            fn_constructor_kwargs={"function": reader, "time_limit": reader.time_limit, "following": following},
             # One recording at a time: a block of several would wait for the longest.
             batch_size=1,
-            compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(items))),
+            compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(recordings))),
         )
-        return self._drawn(made, items, room=16)
+        return self._drawn(made, recordings, room=16)
 
     def _drawn(self, made: Any, items: Sequence[Any], *, room: int) -> Drawn:
         def draw(stopped: threading.Event) -> Generator[tuple[Any, Any], None, None]:
@@ -284,7 +272,7 @@ Engine = Local | OnRay
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """Where the work is done, and by how many processes: matters of time, on which no result depends."""
+    """Place of the work and number of its processes, which decide how long it takes and no result."""
 
     engine: Literal["local", "ray"] = "local"
     """local: this machine. ray: a Ray cluster."""

@@ -170,7 +170,7 @@ def read_recordings(
         seconds = sum(map(_seconds_of, jobs))
         with (
             progress(f"{command} with {name}", seconds, "seconds of media") as bar,
-            started.results(reader, jobs, reader.time_limit, _rest_of) as results,
+            started.results(reader, jobs, _rest_of) as results,
         ):
             try:
                 run.take_all(results, bar)
