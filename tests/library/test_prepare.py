@@ -105,6 +105,13 @@ def test_the_report_names_what_happened_and_info_what_is_damaged(tmp_path, capsy
     assert "\n  cut.mkv: read in part: the file claims 8.0 s but ends after " in capsys.readouterr().out
 
 
+def test_a_folder_without_permission_is_not_called_empty(tmp_path, monkeypatch):
+    # Tests may run as root, who may read everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SeehearError, match="may not be read"):
+        prepare(tmp_path, tmp_path / "lib")
+
+
 def test_photos_are_not_sent_to_transcription(tmp_path):
     picture(tmp_path / "a.jpg")
     report = str(prepare(tmp_path, tmp_path / "lib", PrepareOptions(workers=0)))
