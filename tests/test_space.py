@@ -255,3 +255,8 @@ def test_importing_the_package_costs_nothing():
     assert seehear.__version__
     with pytest.raises(AttributeError, match="no attribute 'smell'"):
         seehear.smell  # noqa: B018
+
+
+def test_a_library_that_is_not_there_is_no_unknown_encoder():
+    with pytest.raises(SeehearError, match="no library at seehear-demo/library, and unknown encoder"):
+        SharedSpace.from_pretrained("frozen:seehear-demo/library")

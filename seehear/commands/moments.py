@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import webbrowser
 from collections.abc import Iterable
@@ -122,7 +123,7 @@ class Find(QueryOptions, _OfFolder):
 
     def run(self) -> None:
         if self.folder.is_file():
-            advice = f"give its folder, and --source {self.folder.name} for it alone"
+            advice = f"give its folder, and --source {shlex.quote(self.folder.name)} for it alone"
             raise SeehearError(f"{self.folder} is a file: {advice}")
         if not self.folder.is_dir():
             raise SeehearError(f"no folder {self.folder}{near(self.folder)}")

@@ -30,13 +30,14 @@ class Standing:
     found: int = 0
     """Number of searchable clips."""
     note: str = ""
+    """Reason of waiting; files set aside."""
 
     def __str__(self) -> str:
         can = f"{counted(self.found, 'clip')} can be searched"
         if self.state == "waiting":
             return self.note
         if self.state == "ready":
-            return f"all done: {can}"
+            return f"all done: {can}{'; ' * bool(self.note)}{self.note}"
         left = f", {clock(self.left)} left" if self.left and self.left >= 1 else ""
         return f"{self.step}{left}; {can}" if self.found else f"{self.step}{left}"
 

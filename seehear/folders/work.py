@@ -33,7 +33,7 @@ from seehear.library.scan import Folder, MediaFile
 from seehear.library.tables import Clip, LibraryTables, Source
 from seehear.library.transcripts import main_language, unread
 from seehear.library.vectors import one_of
-from seehear.progress import Interrupted, StatusLine, overheard
+from seehear.progress import Interrupted, StatusLine, counted, overheard
 from seehear.search.index import indexed_clips, versions
 
 # Least number of clips of a part of looking, and of cutting.
@@ -98,7 +98,9 @@ class Work:
         if self._standing.state == "working":
             library = self._library()
             self._found = len(indexed_clips(library)) if library else 0
-            self._stand("ready")
+            aside = len(library.rejects()) if library else 0
+            note = f"{counted(aside, 'file')} set aside: seehear info {self.uri} --rejects"
+            self._stand("ready", note=note if aside else "")
         return False
 
     def follow(self) -> None:

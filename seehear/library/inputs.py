@@ -28,6 +28,8 @@ def check_input(path: Path, options: PrepareOptions, skip: str | Path) -> None:
     columns."""
     if path.is_dir():
         if next(iter(Folder(path, language=options.language, skip=skip)), None) is None:
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise SeehearError(f"{path}: this folder may not be read: change its permissions")
             raise SeehearError(f"{path}: there is no video, sound or picture in this folder")
     elif not path.exists():
         raise SeehearError(f"{path}: there is no such folder or manifest")

@@ -85,8 +85,9 @@ def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: b
         new = {source: note for source, note in notes.items() if sources[source].info.get(_NOTE) != note}
         infos = {name: {**sources[name].info, _NOTE: note} for name, note in new.items()}
         library.put_sources([replace(sources[name], info=info) for name, info in infos.items()])
+    parts = "each" if len(divided) == len(groups) else f"{len(divided)} of them"
     note = (
-        f"with only {counted(len(divided), 'recording')} the splits are parts of each in time, with a gap between "
+        f"with only {counted(len(groups), 'recording')} the splits are parts of {parts} in time, with a gap between "
         "them: numbers say how well a model does on more of the same"
     )
     return [note] if divided else []

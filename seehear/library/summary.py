@@ -87,10 +87,13 @@ class PrepareReport:
             lines += ["    ..."] if len(shown) > 5 else []
         lines += [f"  note: {note}" for note in self.notes]
         if self.clips and not self.modalities["text"]:
-            lines.append(
-                f"  no clip has text: seehear transcribe {self.library} reads what is said, seehear ocr {self.library} "
-                "what stands written"
-            )
+            readers = {"audio": ("transcribe", "speech"), "video": ("ocr", "text on screen")}
+            advice = [
+                f"seehear {name} {self.library} reads {what}"
+                for m, (name, what) in readers.items()
+                if self.modalities[m]
+            ]
+            lines.append(f"  no clip has text: {', '.join(advice)}")
         lines.append(
             f"next: seehear encode {self.library}" if self.clips else "nothing to encode: no file could be used"
         )

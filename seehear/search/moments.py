@@ -320,8 +320,8 @@ class MomentSearch:
                 "--like"
             )
         return (
-            f"{uri} has vectors of {', '.join(has)} alone, which that cannot be compared with: encode it with an "
-            f"encoder of that kind, then run 'seehear index {uri}'"
+            f"nothing in {uri} can be compared with this query: it has vectors of {' and '.join(has)} only. Encode it "
+            f"with an encoder of the query's kind, then run 'seehear index {uri}'"
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seehear.encoders.registry import PRESETS, load_encoder, towers_of
-from seehear.errors import SeehearError, unknown
+from seehear.errors import SeehearError, near, unknown
 from seehear.library.tables import LibraryTables
 from seehear.methods.base import Frozen, FrozenConfig
 from seehear.types import MODALITIES, Modality
@@ -49,6 +49,8 @@ def load_frozen(address: str) -> tuple[Frozen, Towers]:
         except SeehearError as error:
             problem = error
     if not towers and problem:
+        if str(problem).startswith("unknown encoder"):
+            raise SeehearError(f"no library at {rest}{near(uri)}, and {problem}") from problem
         raise problem
     return frozen_method(towers), towers
 

@@ -279,6 +279,13 @@ def test_a_preset_that_cannot_be_had_is_not_remembered(folder, worked, monkeypat
     assert LibraryTables.open(worked).about()["preset"] == usual
 
 
+def test_the_last_line_counts_the_files_set_aside(folder, tmp_path):
+    (folder / "empty.wav").touch()
+    uri = str(tmp_path / "lib")
+    line = str(whole(folder, uri).standing())
+    assert line.endswith(f"can be searched; 1 file set aside: seehear info {uri} --rejects")
+
+
 def test_a_second_start_counts_from_its_beginning_what_can_be_searched(folder, worked):
     sound(folder / "c.wav", seconds=1.0, rate=8000)
     again = Work(folder, worked)

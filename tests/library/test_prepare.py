@@ -105,6 +105,20 @@ def test_the_report_names_what_happened_and_info_what_is_damaged(tmp_path, capsy
     assert "\n  cut.mkv: read in part: the file claims 8.0 s but ends after " in capsys.readouterr().out
 
 
+def test_a_folder_without_permission_is_not_called_empty(tmp_path, monkeypatch):
+    # Tests may run as root, who may read everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SeehearError, match="may not be read"):
+        prepare(tmp_path, tmp_path / "lib")
+
+
+def test_photos_are_not_sent_to_transcription(tmp_path):
+    picture(tmp_path / "a.jpg")
+    report = str(prepare(tmp_path, tmp_path / "lib", PrepareOptions(workers=0)))
+    assert "seehear ocr" in report
+    assert "seehear transcribe" not in report
+
+
 def test_what_is_listed_can_be_read(media, tmp_path):
     prepare(media, tmp_path / "lib", HERE)
     library = LibraryTables.open(tmp_path / "lib")

@@ -78,6 +78,12 @@ def test_one_recording_is_divided_in_time_with_gaps(tmp_path, originals):
     assert {clip.id: again[clip.id] for clip in clips} == {clip.id: clip.split for clip in clips}
 
 
+def test_the_note_counts_all_recordings(tmp_path, originals):
+    recordings(tmp_path / "m", originals, [40, 1, 1])
+    report = prepare(tmp_path / "m", tmp_path / "lib", HERE)
+    assert "with only 3 recordings the splits are parts of 1 of them in time" in str(report)
+
+
 def test_a_divided_recording_that_became_short_is_trained_on(tmp_path, originals):
     recordings(tmp_path / "m", originals, [40])
     prepare(tmp_path / "m", tmp_path / "lib", HERE)
