@@ -47,11 +47,11 @@ class PrepareOptions:
     and in one split. Empty: every file is its own."""
     splits: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of train, val and test among the clips. A recording falls into one as a whole, and stays there when files
-    are added; three recordings or fewer are each divided in time (`splits.py`)."""
+    are added; three recordings or fewer are each divided in time."""
     seed: int = 0
     """Seed of the splits."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Manifest columns by role, for other names than the usual ones: {"text": "title_en"}."""
+    """Manifest columns by role, for other names than the usual ones: `--columns text title_en`."""
     media: Path | None = None
     """Folder that the paths in a manifest begin in; by default the manifest's own."""
     workers: int = field(default_factory=cores)

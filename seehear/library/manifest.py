@@ -203,7 +203,7 @@ def _roles(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str
     if not any(role in roles for role in MEDIA_ROLES):
         raise SeehearError(
             f"{path}: none of its columns ({', '.join(names)}) is a media file: name one of them "
-            f"{', '.join(MEDIA_ROLES)} or say which it is, as in --columns file={names[0]}"
+            f"{', '.join(MEDIA_ROLES)} or say which it is, as in --columns file {names[0]}"
         )
     return roles
 

@@ -24,7 +24,9 @@ class Filters:
     splits: tuple[str, ...] = ()
     """Splits of which the clip is in one."""
     min_seconds: float | None = None
+    """Shortest clip, seconds."""
     max_seconds: float | None = None
+    """Longest clip, seconds."""
     says: str = ""
     """Words that one of the clip's texts contains (full text)."""
     meta: Mapping[str, str] = field(default_factory=dict)

@@ -135,7 +135,7 @@ def test_lists_in_cells(tmp_path):
         (
             "m.csv",
             "filename,text\na.mp4,x\n",
-            r"none of its columns \(filename, text\) is a media file.*--columns file=",
+            r"none of its columns \(filename, text\) is a media file.*--columns file filename",
         ),
         ("m.parquet", "no parquet", "is no Parquet file"),
         ("m.xlsx", "x", "a manifest is a .csv"),
