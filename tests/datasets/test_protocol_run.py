@@ -16,6 +16,7 @@ from seehear.evaluation.localisation import align
 from seehear.evaluation.report import EvaluationReport
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.tables import LibraryTables
 from seehear.runs.config import recipe
 from seehear.runs.run import train_run
@@ -39,7 +40,7 @@ def library(folder, name, files, *, make, mel_frames=50, **options):
         name, root, folder / name, ImportOptions(features=place, mel_frames=mel_frames, workers=0, **options)
     )
     made = LibraryTables.open(folder / name)
-    encode_library(made, [FakeText()], workers=0)
+    encode_library(made, [FakeText()], EngineOptions(workers=0))
     return made
 
 

@@ -32,6 +32,7 @@ from seehear.evaluation.embedded import Embedded
 from seehear.inputs.latents import LatentData, load_latents
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.methods.painter import Painter, PainterConfig
@@ -57,7 +58,7 @@ def world(tmp_path_factory):
     small_media.write_manifest(folder, rows)
     prepare(folder / "manifest.csv", folder / "lib", PrepareOptions(workers=0))
     library = LibraryTables.open(folder / "lib")
-    encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], workers=0, device="cpu")
+    encode_library(library, ["efficientnet-lite0", "logmel", "minilm"], EngineOptions(workers=0), device="cpu")
     run = small_media.hub_run()
     short = replace(run, method=replace(run.method, dim=8, head="adapter"))  # a linear head is costly to begin
     finish(LatentInputs(load_latents(library), library=str(folder / "lib")), short, folder / "run")
@@ -80,7 +81,7 @@ def test_a_head_into_a_fixed_space_drives_a_painter_of_that_space(world, tmp_pat
     """The paper's route: sounds are bound to a joint encoder, and the painter is told in its space."""
     library = LibraryTables.open(shutil.copytree(world / "lib", tmp_path / "lib"))
     library.add_root(world)
-    encode_library(library, ["wordtower"], workers=0, device="cpu")
+    encode_library(library, ["wordtower"], EngineOptions(workers=0), device="cpu")
     run = recipe("fusemix.bind")
     method = replace(run.method, head="adapter", depth=0, pairs=(("audio", "text"),))
     run = replace(run, method=method, train=replace(run.train, steps=2, device="cpu", fast_matmul=False))

@@ -10,6 +10,7 @@ from seehear.cli import main
 from seehear.encoders import Sample, load_encoder, load_towers, registry
 from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from seehear.space import SharedSpace
@@ -132,7 +133,7 @@ def test_the_readme_s_strong_command_runs_word_for_word(library, models, tmp_pat
 
 
 def test_without_models_the_default_is_light_and_says_what_strong_takes(library, capsys):
-    encode_library(library, workers=0, device="cpu")
+    encode_library(library, options=EngineOptions(workers=0), device="cpu")
     assert library.about()["preset"] == "light"
     names = ["aisfx", "efficientnet-lite0", "minilm", "wordtower#modality=text", "wordtower#modality=video"]
     assert sorted(library.encoders()) == names
@@ -151,12 +152,15 @@ def test_the_strongest_at_hand_is_the_default_and_is_remembered(library, models,
     everything = ("video", "audio", "text")
     assert registry.strongest_at_hand(everything) == "strong"
     assert "2.5 GB" not in registry.describe("light", everything, "seehear encode lib")
-    encode_library(library, workers=0, device="cpu")
+    encode_library(library, options=EngineOptions(workers=0), device="cpu")
     assert library.about()["preset"] == "strong"
     monkeypatch.setattr("seehear.encoders.weights.cached_folder", lambda source: None)
-    report = encode_library(library, workers=0, device="cpu")
+    report = encode_library(library, options=EngineOptions(workers=0), device="cpu")
     assert {e.name.split("#")[0] for e in report.encoders} == {f"hub:{name}" for name in STRONG.values()}
-    assert encode_library(library, workers=0, device="cpu", preset="light").encoders[0].name == "efficientnet-lite0"
+    assert (
+        encode_library(library, options=EngineOptions(workers=0), device="cpu", preset="light").encoders[0].name
+        == "efficientnet-lite0"
+    )
     assert library.about()["preset"] == "light"
 
 
@@ -190,7 +194,7 @@ def test_presets_in_bad_requests_are_one_line(library, capsys):
     with pytest.raises(SeehearError, match="did you mean 'strong'"):
         encode_library(library, preset="stronk")
     with pytest.raises(SeehearError, match="give the folder of a downloaded model"):
-        encode_library(library, preset="strong", workers=0)
+        encode_library(library, preset="strong", options=EngineOptions(workers=0))
     assert "preset" not in library.about(), "a preset that failed is not remembered"
     assert main(["encode", str(library.uri), "--preset", "light", "--encoders", "minilm"]) == 2
     assert "give it or --encoders, not both" in capsys.readouterr().err

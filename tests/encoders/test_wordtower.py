@@ -14,6 +14,7 @@ from seehear.encoders.wordtower import WIDTH, WordMap
 from seehear.errors import SeehearError
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from tests.library.makers import film
@@ -92,7 +93,7 @@ def library(tmp_path):
 
 
 def test_latents_in_the_library_are_mapped_and_no_picture_is_read_again(library, monkeypatch):
-    encode_library(library, ["efficientnet-lite0", "minilm"], workers=0, device="cpu")
+    encode_library(library, ["efficientnet-lite0", "minilm"], EngineOptions(workers=0), device="cpu")
     encoder = load_encoder("wordtower", modality="video", device="cpu")
     source = library.vectors("latents", "efficientnet-lite0").read()
     clips = {clip.id: clip for clip in library.clips()}
@@ -103,7 +104,7 @@ def test_latents_in_the_library_are_mapped_and_no_picture_is_read_again(library,
     assert all(len(part.frames) == 2 for part in parts)
 
     monkeypatch.setattr("seehear.library.engines.Local.vectors", lambda *_: pytest.fail("media were read"))
-    report = encode_library(library, ["wordtower"], workers=0, device="cpu")
+    report = encode_library(library, ["wordtower"], EngineOptions(workers=0), device="cpu")
     assert [(e.name, e.made, e.rejected) for e in report.encoders] == [
         ("wordtower#modality=video", 3, 0),
         ("wordtower#modality=text", 3, 0),
@@ -111,12 +112,12 @@ def test_latents_in_the_library_are_mapped_and_no_picture_is_read_again(library,
     rows = library.vectors("latents", "wordtower#modality=video").read()
     assert (rows.ids, rows.items.tolist()) == (source.ids, source.items.tolist())
     np.testing.assert_allclose(rows.vectors, from_media, atol=1e-3)
-    again = encode_library(library, ["wordtower"], workers=0, device="cpu")
+    again = encode_library(library, ["wordtower"], EngineOptions(workers=0), device="cpu")
     assert [(e.made, e.kept) for e in again.encoders] == [(0, 3), (0, 3)]
 
 
 def test_a_map_of_other_latents_is_no_input_of_training_unless_named(library):
-    encode_library(library, ["efficientnet-lite0", "minilm", "wordtower"], workers=0, device="cpu")
+    encode_library(library, ["efficientnet-lite0", "minilm", "wordtower"], EngineOptions(workers=0), device="cpu")
     about = json.loads(library.about()["encoder:wordtower#modality=video"])
     assert about["source"] == "efficientnet-lite0"
     data = load_latents(library, prefix=library.clips()[0].id)

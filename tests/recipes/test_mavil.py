@@ -168,7 +168,7 @@ def test_stage_two_is_resumed_in_the_round_it_was_stopped_in(rounds, tmp_path, m
     with pytest.raises(Interrupted):
         train_run(films, run, stopped)
     monkeypatch.undo()
-    with pytest.raises(SeehearError, match=r"rounds/1 is not empty.*--resume"):
+    with pytest.raises(SeehearError, match=r"stopped is not empty.*--resume"):
         train_run(films, run, stopped)
     with pytest.raises(SeehearError, match=r"was started with optim.lr"):
         train_run(films, replace(run, optim=replace(run.optim, lr=1.0)), stopped, resume=True)

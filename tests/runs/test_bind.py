@@ -119,6 +119,7 @@ def test_a_library_without_text_is_evaluated_and_indexed_in_the_space_that_words
         return Words()
 
     monkeypatch.setattr(frozen, "load_encoder", load)
+    monkeypatch.setattr(frozen, "towers_of", lambda name: ("video", "text") if name == "joint" else ())
     monkeypatch.setattr("seehear.encoders.registry.load_encoder", load)
     made = library(tmp_path / "lib", ["joint#modality=video", "ears"])
     train_run(made, small(), tmp_path / "run")

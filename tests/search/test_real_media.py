@@ -12,6 +12,7 @@ import torch
 from seehear.encoders import load_encoder
 from seehear.library.clips import PrepareOptions
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import prepare
 from seehear.library.tables import LibraryTables
 from seehear.methods.fusemix import FuseMix, FuseMixConfig
@@ -36,7 +37,7 @@ def test_indexed_vectors_are_those_of_the_space(tmp_path):
         (media / f"{path.stem}.txt").write_text(f"this is {path.stem}")
     prepare((media,), tmp_path / "lib", PrepareOptions(workers=0, clips="fixed", seconds=2.5))
     library = LibraryTables.open(tmp_path / "lib")
-    encode_library(library, list(ENCODERS.values()), workers=0, device="cpu")
+    encode_library(library, list(ENCODERS.values()), EngineOptions(workers=0), device="cpu")
     encoders = {m: [load_encoder(name, device="cpu")] for m, name in ENCODERS.items()}
     torch.manual_seed(0)
     method = FuseMix(FuseMixConfig(widths={m: own[0].width for m, own in encoders.items()}, dim=32, depth=1))

@@ -11,6 +11,7 @@ import pytest
 from seehear.datasets import ImportOptions, import_dataset
 from seehear.errors import SeehearError
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.tables import Clip, LibraryTables, Text, Vectors, content_key
 from seehear.recipes import mcn
 from seehear.runs import config as presets
@@ -152,7 +153,7 @@ def import_as(name, root):
 
 
 def encoded(made, table):
-    encode_library(made, [f"words:{table}#max=4"], workers=0)
+    encode_library(made, [f"words:{table}#max=4"], EngineOptions(workers=0))
     return made
 
 
