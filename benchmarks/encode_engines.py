@@ -25,7 +25,7 @@ from decode import make_film
 
 from seehear.encoders import Encoder, load_encoder
 from seehear.library.encode import BATCH, Backlog
-from seehear.library.engines import Engine, Local, OnRay, on_ray
+from seehear.library.engines import Engine, Job, Local, OnRay, on_ray
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from seehear.progress import set_quiet

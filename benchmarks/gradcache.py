@@ -51,7 +51,7 @@ class Towers(Method):
         )
 
     def encode(self, batch: Batch, *, rng: Randomness | None) -> Encoded:
-        return Encoded({m: self.towers[m](batch[m]).mean(1) for m in TOKENS}, presence(batch))
+        return Encoded({m: self.towers[m](batch[m]).mean(1) for m in TOKENS}, presence(batch, ("video", "audio")))
 
     def objective(self, encoded: Encoded, *, progress: float, rng: Randomness) -> StepOutput:
         z = {m: F.normalize(x, dim=-1) for m, x in encoded.features.items()}

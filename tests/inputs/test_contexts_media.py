@@ -9,6 +9,7 @@ from seehear.encoders import load_encoder
 from seehear.inputs.contexts import ContextConfig, contexts
 from seehear.inputs.latents import load_latents
 from seehear.library.encode import encode_library
+from seehear.library.engines import EngineOptions
 from seehear.library.prepare import PrepareOptions, prepare
 from seehear.library.tables import LibraryTables
 from seehear.methods.mcn import MCN, MCNConfig
@@ -32,7 +33,7 @@ def library(tmp_path_factory):
         srt(root / "media" / f"{name}.srt", lines)
     prepare(root / "media", root / "lib", PrepareOptions(workers=0, clips="subtitles", min_seconds=0.5))
     made = LibraryTables.open(root / "lib")
-    encode_library(made, [name for names in ENCODERS.values() for name in names], workers=0)
+    encode_library(made, [name for names in ENCODERS.values() for name in names], EngineOptions(workers=0))
     return made
 
 
