@@ -1,7 +1,9 @@
 """What the package, the container and the notebook are made of; `make package` builds and installs the wheel."""
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,6 +26,32 @@ def test_every_file_of_the_package_is_in_the_wheel():
     missing = [path for path in files if path.suffix != ".py" and path not in packed]
     missing += [path for path in files if path.suffix == ".py" and not (path.parent / "__init__.py").is_file()]
     assert not missing
+
+
+BROUGHT = {"pydantic": "fastapi", "starlette": "fastapi", "markupsafe": "jinja2", "ctranslate2": "faster-whisper"}
+"""Packages that a declared one brings, as its own interface needs them."""
+BROUGHT |= {"huggingface_hub": "transformers", "cv2": "rapidocr"}
+OTHER_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "llama_index": "llama-index-core"}
+NO_NEED = {"jaxtyping", "sentence_transformers"}
+"""Imported for type checkers alone, or by code that the user's sentence-transformers calls."""
+
+
+def test_every_package_that_is_imported_is_declared():
+    """Another package may bring it today, and no longer tomorrow."""
+    project = PROJECT["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    declared = {re.split(r"[^\w.-]", one)[0].lower().replace("_", "-") for one in wanted}
+    imported = {}
+    for path in (ROOT / "seehear").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "require" and node.args:
+                names += [str(node.args[0].value)] if isinstance(node.args[0], ast.Constant) else []
+            imported |= {name.split(".")[0]: path.name for name in names}
+    foreign = imported.keys() - sys.stdlib_module_names - NO_NEED - {"seehear"}
+    names = {one: BROUGHT.get(one) or OTHER_NAMES.get(one) or one.lower().replace("_", "-") for one in foreign}
+    assert {one: imported[one] for one, name in names.items() if name not in declared} == {}
 
 
 # -- containers --------------------------------------------------------------------------------------------------------
