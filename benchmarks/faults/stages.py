@@ -16,7 +16,7 @@ from tests.faults.outcome import must
 from tests.library.makers import film, picture, sound, srt
 
 STAGES = ("prepare", "encode", "train", "index")
-_FLEETING = {"seconds", "rows_per_second", "seconds_left", "made"}
+_FLEETING = {"seconds", "rows_per_second", "seconds_left", "made", "changed"}
 """Fields that hold a time."""
 
 

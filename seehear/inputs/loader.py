@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
+import threading
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any, Protocol
@@ -116,6 +119,19 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
+@contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """Undoes inside's change of the handler of SIGCHLD; Windows has none, and only the main thread can set it."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def _stream(
     chunks: _Chunks, calls: Iterable[tuple[int, list[int]]], workers: int, device: torch.device
 ) -> Iterator[Batch]:
@@ -135,9 +151,14 @@ def _stream(
         pin_memory=device.type == "cuda",
     )
     try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):
+        # torch's handler of signals would raise a death in whatever runs then, such as the writing of a checkpoint. A
+        # fetch looks by itself whether the workers live.
+        with _signals_as_they_are():
+            batches = iter(loader)
+        yield from batches
+    # A worker that dies while it hands a batch over breaks the connection.
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
             raise
         raise SeehearError(
             "a process that loads batches died, most often of too little memory: run the same command again with "

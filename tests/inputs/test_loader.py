@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
+from functools import partialmethod
 from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import dataloader
 
 from seehear.errors import SeehearError
 from seehear.inputs import loader as module
@@ -78,6 +82,22 @@ def test_workers_give_the_same_batches_in_order():
     for a, b in zip(here, away, strict=True):
         assert a.keys() == b.keys()
         assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal tells of a death there")
+def test_a_worker_that_dies_is_an_error_of_the_next_batch_only(monkeypatch):
+    """A signal would raise it in whatever runs then: in a step, or while a checkpoint is written."""
+    fetching = dataloader._MultiProcessingDataLoaderIter
+    soon = partialmethod(fetching._try_get_data, 0.05)  # seconds between its looks at the workers, 5 as a rule
+    monkeypatch.setattr(fetching, "_try_get_data", soon)
+    others = set(multiprocessing.active_children())
+    batches = Loader(HeavyData(64), Sampling(batch_size=1, seed=1, epochs=1), workers=1).batches(0)
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - others
+    worker.kill()
+    worker.join()
+    with pytest.raises(SeehearError, match=r"a process that loads batches died.*--resume"):
+        list(batches)
 
 
 def test_ranks_share_each_batch(monkeypatch):
