@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from functools import partialmethod
 from itertools import pairwise
@@ -95,7 +96,7 @@ def test_a_worker_that_dies_is_an_error_of_the_next_batch_only(monkeypatch):
     next(batches)
     (worker,) = set(multiprocessing.active_children()) - others
     worker.kill()
-    worker.join()
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet known to be
     with pytest.raises(SeehearError, match=r"a process that loads batches died.*--resume"):
         list(batches)
 
