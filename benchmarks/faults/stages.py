@@ -72,7 +72,7 @@ class Reference:
     """Results of an undisturbed run of `stages`, the first few of all: a copy of the folder before each stage,
     the digests after it, and how long it took. All later work happens at the same place, so that paths agree."""
 
-    def __init__(self, folder: Path, *, files: int = 24, place: Path | None = None, stages: tuple[str, ...] = STAGES):
+    def __init__(self, folder: Path, *, files: int = 32, place: Path | None = None, stages: tuple[str, ...] = STAGES):
         self.folder = folder
         self.media = make_media(folder / "media", files=files)
         self.work = Work(place or folder / "work", self.media)
