@@ -23,7 +23,7 @@ def reference(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return Reference(tmp_path_factory.mktemp("faults"), files=12)
+    return Reference(tmp_path_factory.mktemp("faults"))
 
 
 def right(*all_found: Outcome) -> None:
