@@ -134,6 +134,21 @@ def test_a_folder_with_a_link_to_itself_is_no_library(capsys, tmp_path):
     assert "is not a seehear library" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["compare"], "FIRST, SECOND"),
+        (["compare", "first"], "SECOND"),
+        (["probe", "--label", "kind"], "RUN_FOLDER"),
+        (["probe", "run"], "--label"),
+        (["drop"], "LIBRARY"),
+    ],
+)
+def test_arguments_that_are_given_are_not_asked_for(capsys, words, missing):
+    assert main(words) == 2
+    assert f"seehear {words[0]} needs {missing} (" in capsys.readouterr().err
+
+
 def test_drop_needs_the_name_of_a_table(capsys, tmp_path):
     LibraryTables.create(tmp_path / "lib")
     status, out, err = run(capsys, "drop", str(tmp_path / "lib"))

@@ -13,7 +13,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from http.client import HTTPException
 from importlib.metadata import version
 from itertools import takewhile
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.request import ProxyHandler, Request, build_opener
 
 import tyro
@@ -27,6 +27,7 @@ from seehear.search.answer import Answer, Moment
 _CONFIG = (tyro.conf.FlagCreatePairsOff,)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _RULE = re.compile(r"^[─-]+$", re.MULTILINE)
+_TYPES = re.compile(r"^[A-Z.\[\] ]+$", re.MULTILINE)  # of a missing positional argument: STR, PATH, [STR ...]
 _FLAGS = re.compile(r"'flags': \[([^\]]*)\]")
 _WORDS = "_words"  # of a parsed command, beside its fields
 Flat = tyro.conf.arg(name="")
@@ -92,12 +93,18 @@ def _mistake(command: Any, words: Sequence[str], prog: str, box: str) -> Seehear
         if option.startswith("--") and option not in options:
             return unknown(f"option of '{prog}'", option, options, listed="--help lists them")
     lines = "\n".join(_COLOUR.sub("", line).strip(" |│") for line in box.splitlines()[1:])
-    message = next((" ".join(part.split()) for part in _RULE.split(lines) if part.strip()), "").rstrip(" .")
+    part = next((part for part in _RULE.split(lines) if part.strip()), "")
+    message = " ".join(part.split()).rstrip(" .")
     # tyro names the type of a missing positional argument: LIBRARY says more, as does --library of an option.
     if message.startswith("Missing from"):
         hints, positional = get_type_hints(command, include_extras=True), get_args(tyro.conf.Positional[str])[1]
-        names = [f.name for f in fields(command) if f.default is MISSING and f.default_factory is MISSING]
-        required = (n.upper() if positional in get_args(hints[n]) else f"--{n.replace('_', '-')}" for n in names)
+        needed = [f.name for f in fields(command) if f.default is MISSING and f.default_factory is MISSING]
+        # A place for several words may stay empty.
+        places = [name for name in needed if positional in get_args(hints[name])]
+        by_place = [name.upper() for name in places if get_origin(get_args(hints[name])[0]) is not tuple]
+        # Words fill the places in their order, so those that are missing are the last.
+        given = len(by_place) - len(_TYPES.findall(part))
+        required = by_place[given:] + re.findall(r"(?m)^(--[\w.-]+)", part)
         message = f"{prog} needs {', '.join(required)}"
     # tyro calls words that are too many options as well.
     left = message.removeprefix("Unrecognized options: ")
