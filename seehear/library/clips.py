@@ -62,7 +62,10 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         check_range(self, "(0, inf)", "max_seconds", "time_limit")
         if not 0 < self.min_seconds <= min(self.seconds, self.max_seconds):
-            raise SeehearError("need 0 < min_seconds <= seconds and max_seconds")
+            raise SeehearError(
+                f"min_seconds must be above 0, and at most seconds and max_seconds; got {self.min_seconds:g}, "
+                f"{self.seconds:g} and {self.max_seconds:g}"
+            )
         if min(self.splits) < 0 or sum(self.splits) <= 0:
             raise SeehearError(f"splits are shares of train, val and test, none negative; got {self.splits}")
         check_range(self, "[0, inf)", "pad", "workers")
