@@ -1,6 +1,8 @@
 """Home and the suggestions below the search box, in a real browser. What the list holds is made up: the library of the
 other tests has its files of one day."""
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
@@ -41,7 +43,9 @@ def serve(page, films, groups=(), *, progress=None, by_folder=(), **more):
     page.route("**/api/films?*", answer)
     page.route("**/api/poster?*", lambda route: route.fulfill(body=grey, content_type="image/gif"))
     page.route("**/api/peaks?*", lambda route: route.fulfill(json={"start": 0, "end": 1, "peaks": [0.5] * 240}))
-    page.route("**/api/progress", lambda route: route.fulfill(json=progress))
+    # As text: `json=None` would be an empty answer, and the page says that the server gave none.
+    told = json.dumps(progress)
+    page.route("**/api/progress", lambda route: route.fulfill(body=told, content_type="application/json"))
     return asked
 
 
