@@ -150,6 +150,7 @@ def test_going_back_finds_the_place_again(browser, address):
     with opened(browser, address, viewport=WIDE, refusals=True) as page:  # the film is made up
         serve(page, films)
         go(page)
+        page.locator("#ideas button").first.wait_for()  # the row above the films moves them
         page.evaluate("scrollTo(0, 20000)")
         here = "document.elementFromPoint(700, 500)?.closest('.tile')?.dataset.place"
         until(page, f"Number({here}) > 600")

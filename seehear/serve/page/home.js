@@ -65,6 +65,7 @@ class Head {
     this.element = h("header", { class: "homehead" },
       h("div", { class: "told" }, this.count, this.state, this.bar),
       h("fieldset", { class: "switch" }, h("legend", { class: "unseen" }, "Order"), ...this.switch), this.ideas);
+    if (kept.ideas) this.offer(kept.ideas); // at once: a row that comes later would move the place that going back restores
     this.suggest();
   }
 
@@ -100,7 +101,11 @@ class Head {
   }
 
   async suggest() {
-    const found = await api.suggest("", 8).catch(() => []);
+    kept.ideas = await api.suggest("", 8).catch(() => []);
+    this.offer(kept.ideas);
+  }
+
+  offer(found) {
     const idea = (one) => h("li", {}, h("button", { type: "button", onclick: () => this.shell.search(one.text) }, one.text));
     this.ideas.replaceChildren(h("li", { class: "soft", "aria-hidden": "true" }, "Frequent here"), ...found.map(idea));
     this.ideas.hidden = !found.length;
