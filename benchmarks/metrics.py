@@ -40,7 +40,7 @@ def world(queries: int, gallery: int) -> tuple[np.ndarray, np.ndarray]:
 def measure(size: int, captions: int, repeats: int) -> dict[str, Any]:
     query, gallery = world(size // captions, size)
     ids, owner = np.arange(size // captions), np.arange(size) // captions
-    block = max(1, module._BLOCK // size)
+    block = max(1, module.BLOCK // size)
 
     def product() -> None:
         for at in range(0, len(query), block):

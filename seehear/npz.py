@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 # Bytes up to which arrays are read however well they are packed
-_LARGE = 2**28
+LARGE = 2**28
 # Largest size of larger arrays, in sizes of their file
 _MOST = 100
 # Version 3 is for names of fields beyond Latin-1, and arrays of numbers or text have no fields.
@@ -43,7 +43,7 @@ def open_npz(path: str | Path) -> Iterator[Any]:
 
 def check_size(size: int, stored: int) -> None:
     """Raises `ValueError` for arrays too large for the file that holds them: real data do not compress that much."""
-    if size > _LARGE and size > _MOST * stored:
+    if size > LARGE and size > _MOST * stored:
         raise ValueError(f"arrays of {size / 2**20:,.0f} MB in a file of {stored / 2**20:,.0f} MB, which is not read")
 
 

@@ -59,7 +59,7 @@ def test_a_shape_that_is_not_what_there_is(tmp_path, read, names, shape, packed)
 
 @pytest.mark.parametrize(("read", "names"), READERS)
 def test_zeros_without_end_are_refused(tmp_path, monkeypatch, read, names):
-    monkeypatch.setattr("seehear.npz._LARGE", 2**20)
+    monkeypatch.setattr("seehear.npz.LARGE", 2**20)
     path = zeros(tmp_path / "a.npz", *names, megabytes=4)
     with pytest.raises(SeehearError, match=r"a\.npz.* MB in a file of \d+ MB"):
         read(path)

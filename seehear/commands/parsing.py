@@ -130,7 +130,7 @@ def command_line(command: Any) -> str:
 # ----------------------------------------------------------------------------------------------------------------------
 # A query to the running server of a library: the command then loads neither models nor the database.
 
-_SECONDS = 3.0
+SECONDS = 3.0
 """Time limit of a server, seconds: the command itself takes about as long."""
 
 
@@ -174,7 +174,7 @@ def _ask(server: Server, token: str, path: str, body: Mapping[str, Any] | None =
     data = None if body is None else json.dumps(body).encode()
     request = Request(server.address + path, data, headers | {"content-type": "application/json"})
     # No proxy, whatever the environment says: the server is on this machine.
-    with build_opener(ProxyHandler({})).open(request, timeout=_SECONDS) as answer:
+    with build_opener(ProxyHandler({})).open(request, timeout=SECONDS) as answer:
         return json.load(answer)
 
 

@@ -34,7 +34,7 @@ from seehear.progress import Interrupted, progress, stop_requests
 
 Features = FeatureIndex | PickledFeatures
 # Whichever is reached first. A kill loses one batch at most.
-_BATCH_CLIPS, _BATCH_BYTES = 4096, 2**26
+BATCH_CLIPS, BATCH_BYTES = 4096, 2**26
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class _FeatureUpdate:
         self.batch.append(_Video(source, clips, features))
         self.held += sum(v.nbytes for own in features.vectors.values() for v in own if v is not None)
         self.clips += len(clips)
-        if self.held >= _BATCH_BYTES or self.clips >= _BATCH_CLIPS:
+        if self.held >= BATCH_BYTES or self.clips >= BATCH_CLIPS:
             self._write()
 
     def _clip(self, name: str, row: ManifestRow, number: int, features: VideoFeatures) -> Clip:
@@ -223,7 +223,7 @@ class _FeatureUpdate:
             for row in self.grouped.texts()
         ]
         before = {id for id in self.library.clip_ids([""]) if id.startswith(f"{self.wanted.name}/")}
-        for some in in_batches(clips, _BATCH_CLIPS):
+        for some in in_batches(clips, BATCH_CLIPS):
             self.library.put_clips(some)
         self._remove(before - {clip.id for clip in clips})
 

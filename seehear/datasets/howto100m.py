@@ -22,7 +22,7 @@ _JSON = ("caption.json", "raw_caption.json", "caption_superclean.json")
 _PICKLES = ("caption.pickle", "caption.pkl")
 _FOLDERS = ("captions", "caption", "howto100m_captions", "csv")
 _LISTS = ("HowTo100M_1166_videopaths.txt", "HowTo100M_336_videopaths.txt", "HowTo100M_v1.csv", "videos.csv")
-_CHUNK = 2**20
+CHUNK = 2**20
 
 # Video, and its captions or the error in them.
 Captions = Iterator[tuple[str, "dict[str, Any] | SeehearError"]]
@@ -102,7 +102,7 @@ def read_captions(path: Path) -> Captions:
     decoder, place, buffer = json.JSONDecoder(), 0, ""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            buffer = file.read(_CHUNK).lstrip()
+            buffer = file.read(CHUNK).lstrip()
             if not buffer.startswith("{"):
                 raise SeehearError(f"{path}: expected an object, video by video")
             place = 1
@@ -117,7 +117,7 @@ def read_captions(path: Path) -> Captions:
                     said, place = decoder.raw_decode(buffer, place)
                 except ValueError:
                     # The buffer doubles, so that a long value is not decoded again for every chunk.
-                    if not (more := file.read(max(_CHUNK, len(buffer)))):
+                    if not (more := file.read(max(CHUNK, len(buffer)))):
                         raise
                     buffer, place = buffer + more, 0
                     continue

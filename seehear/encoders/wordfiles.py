@@ -30,7 +30,7 @@ from seehear.npz import open_npz
 from seehear.types import Float
 
 # Bytes of a file whose index is worth keeping.
-_LARGE = 2**26
+LARGE = 2**26
 # Bytes.
 _LONGEST_WORD, _LONGEST_LINE = 2000, 2**20
 # Bounded numbers of digits: the first line of a file that is no table may be anything.
@@ -127,7 +127,7 @@ class _MappedFile(WordFile):
     @cached_property
     def _index(self) -> np.ndarray:
         """(2, N) uint64: hashes of the words, rising, and where each record begins; of equal words the first first."""
-        if len(self._bytes) < _LARGE:
+        if len(self._bytes) < LARGE:
             return self._indexed()
         kept = cache_folder() / "words" / f"{remembered_hash(self.path)[:32]}.npy"
         try:

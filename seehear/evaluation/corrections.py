@@ -24,7 +24,7 @@ Correction = Callable[[Float[np.ndarray, "q g"]], Float[np.ndarray, "q g"]]
 """From the scores of some queries to corrected ones; only their order within a query is meaningful."""
 
 # Scores held at once.
-_BLOCK = 1 << 24
+BLOCK = 1 << 24
 # Training queries of a bank at most: more change nothing.
 _BANK = 10_000
 _NNN = [{"alpha": alpha, "k": k} for k in (16, 64, 128) for alpha in (0.0, 0.25, 0.5, 0.75, 1.0)]
@@ -103,6 +103,6 @@ def tuned_corrections(
 def _blocks(gallery_GE: np.ndarray, bank_BE: np.ndarray) -> Iterator[tuple[int, Float[np.ndarray, "g b"]]]:
     """(first item, scores of a block of items over the bank)"""
     gallery_GE, bank_BE = np.asarray(gallery_GE, np.float32), np.asarray(bank_BE, np.float32)
-    size = max(1, _BLOCK // len(bank_BE))
+    size = max(1, BLOCK // len(bank_BE))
     for at in range(0, len(gallery_GE), size):
         yield at, gallery_GE[at : at + size] @ bank_BE.T

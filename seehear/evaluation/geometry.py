@@ -17,7 +17,7 @@ from seehear.nn.unit import unit
 from seehear.types import Float, Int
 
 # Scores held at once.
-_BLOCK = 1 << 24
+BLOCK = 1 << 24
 
 
 def modality_gap(x_NE: Float[np.ndarray, "n e"], y_NE: Float[np.ndarray, "n e"]) -> dict[str, float]:
@@ -44,7 +44,7 @@ def hubness(
     query_QE, gallery_GE = np.asarray(query_QE, np.float32), np.asarray(gallery_GE, np.float32)
     num_g = len(gallery_GE)
     k, times_G = min(k, num_g), np.zeros(num_g, np.int64)
-    block = max(1, _BLOCK // num_g)
+    block = max(1, BLOCK // num_g)
     for at in range(0, len(query_QE), block):
         scores = query_QE[at : at + block] @ gallery_GE.T
         # A partition: which items are among the first k counts, not their order.

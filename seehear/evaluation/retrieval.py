@@ -29,9 +29,9 @@ import numpy as np
 from seehear.types import Float, Tensor
 
 # Scores held at once: 100,000 queries against 100,000 items need a few hundred MB.
-_BLOCK = 1 << 25
+BLOCK = 1 << 25
 # Positives of a query up to which counting beats sorting the row.
-_FEW = 48
+FEW = 48
 # Places that nDCG counts.
 _DEPTH = 10
 Array = np.ndarray | Tensor
@@ -119,7 +119,7 @@ def rank_blocks(
         np.concatenate([[0.0], np.cumsum(terms)])
         for terms in (1.0 / np.arange(1, num_g + 1), 1.0 / np.log2(np.arange(1, min(_DEPTH, num_g) + 1) + 1))
     )
-    block = max(1, _BLOCK // num_g)
+    block = max(1, BLOCK // num_g)
     parts = []
     for start in range(0, num_q, block):
         stop = min(start + block, num_q)
@@ -169,7 +169,7 @@ def _measure(
 def _higher_and_equal(row: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number of values of the row that are higher than, and equal to, each of `own` (values of the row)."""
     # Few positives: counting is faster than sorting the row.
-    if len(own) <= _FEW:
+    if len(own) <= FEW:
         higher = np.array([np.count_nonzero(row > score) for score in own])
         return higher, np.array([np.count_nonzero(row == score) for score in own])
     ordered = np.sort(row)

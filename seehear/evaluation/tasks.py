@@ -256,7 +256,7 @@ def multilabel_result(
 # room, camera or speaker alone has a high AUC, and an AUC within at chance.
 
 # Scores held at once.
-_BLOCK = 1 << 24
+BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def correspondence(query: Embedded, gallery: Embedded, groups: np.ndarray) -> _C
         raise ValueError("correspondence needs clips with both modalities, of two recordings at least")
     # NaN where a query has no counterpart to be compared with.
     across, within = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    block = max(1, _BLOCK // len(gallery.owner))
+    block = max(1, BLOCK // len(gallery.owner))
     for at in range(0, len(rows), block):
         some = rows[at : at + block]
         scores = query.vectors[some] @ gallery.vectors.T

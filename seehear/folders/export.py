@@ -127,7 +127,7 @@ def unused_name(name: str, taken: set[str]) -> str:
 # -- a library as Parquet files ----------------------------------------------------------------------------------------
 
 # Rows that are read and written at a time: a row group of the file.
-_ROWS = 8192
+ROWS = 8192
 
 
 def write_parquet(library: LibraryTables, folder: Path) -> dict[str, int]:
@@ -167,7 +167,7 @@ def write_parquet(library: LibraryTables, folder: Path) -> dict[str, int]:
         part = path.with_name(f".{path.name}.part")
         try:
             with require("pyarrow.parquet").ParquetWriter(part, schema, compression="zstd") as writer:
-                for batch in query.limit(None).to_batches(_ROWS):
+                for batch in query.limit(None).to_batches(ROWS):
                     batch = current(batch, makers[name], schema) if name in makers else batch
                     writer.write_batch(batch)
                     rows += len(batch)

@@ -32,7 +32,7 @@ _VERSION = "3"
 # Frames per second, and seconds to decode at a time.
 _RATE, _CHUNK = 1.0, 10.0
 # Length in seconds of a part: a stopped run loses one part. The last may be half as long again.
-_PART = 30.0
+PART = 30.0
 # Shorter side of a frame as it is read, in pixels.
 _SIDE = 720
 # Seconds for which boxes without text are not read again, whatever moves in them: foliage, tiles, a crowd.
@@ -73,8 +73,8 @@ class OcrReader:
         else:
             start, end = recording.start, recording.duration
             # A rest of up to half a part belongs to the last part.
-            if start + 1.5 * _PART < end:
-                end = until = start + _PART
+            if start + 1.5 * PART < end:
+                end = until = start + PART
             tracker = LineTracker(self.screen)
             for time, frame in _frames(recording, end):
                 tracker.see(time, frame)

@@ -34,7 +34,7 @@ from seehear.progress import Progress, progress
 __all__ = ["PrepareOptions", "PrepareReport", "Share", "Update", "prepare", "prepare_share"]
 
 # Files, clips and age of a batch at which it is written.
-_BATCH_FILES, _BATCH_CLIPS, _BATCH_SECONDS = 256, 4096, 20.0
+BATCH_FILES, _BATCH_CLIPS, _BATCH_SECONDS = 256, 4096, 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +207,7 @@ class Update:
         self.rejects |= {reject.path: reject for reject in result.rejects}
         self.batch.append(result)
         clips, age = sum(len(read.clips) for read in self.batch), time.monotonic() - self.begun
-        if len(self.batch) >= _BATCH_FILES or clips >= _BATCH_CLIPS or age >= _BATCH_SECONDS:
+        if len(self.batch) >= BATCH_FILES or clips >= _BATCH_CLIPS or age >= _BATCH_SECONDS:
             self._write()
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class Update:
         origin = self.media.origin
         deleted = [name for name, source in self.known.items() if source.info.get("origin") == origin]
         deleted = [name for name in deleted if name not in self.seen and not self.media.is_hidden(name)]
-        for batch in in_batches(deleted, _BATCH_FILES):
+        for batch in in_batches(deleted, BATCH_FILES):
             self._remove(set(self.library.clip_ids(batch)))
             self.library.remove_sources(batch)
         self.tally.gone += sum("recipe" in self.known[name].info for name in deleted)

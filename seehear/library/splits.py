@@ -31,7 +31,7 @@ _NOTE = "split"
 _KEY, _SCHEME = "splits", "shares of clips"
 # Recordings up to which they are divided in time, and clips that one must have for it.
 _FEW, _DIVISIBLE = 3, 10
-_GROUPS_A_WRITE, _IDS_A_WRITE = 4096, 5000
+GROUPS_A_WRITE, _IDS_A_WRITE = 4096, 5000
 
 
 def begin(library: LibraryTables) -> None:
@@ -71,7 +71,7 @@ def settle_splits(library: LibraryTables, options: PrepareOptions, *, changed: b
         counts[chosen[name]] += len(groups[name])
     settled = [name for name in sorted(groups.keys() - set(free)) if noted[name] != GIVEN]
     # Settled recordings, too: a file that was read again has new clips, which lack the split.
-    for batch in in_batches([*free, *settled], _GROUPS_A_WRITE):
+    for batch in in_batches([*free, *settled], GROUPS_A_WRITE):
         moved: dict[str, list[str]] = {}
         for name in batch:
             splits = _splits(groups[name], chosen.get(name), options.splits)

@@ -26,7 +26,7 @@ from seehear.media.files import read_window
 # Version of the code that turns segments into lines. Another version reads all recordings again.
 _VERSION = "2"
 # Length of a part, and of the stretch at its end in which it is cut, in seconds.
-_PIECE, _TAIL = 120.0, 30.0
+PIECE, TAIL = 120.0, 30.0
 # Seconds between two words that end a line.
 _PAUSE = 1.0
 # Seconds from which a line ends at the end of a sentence, and from which it ends at any word.
@@ -132,7 +132,7 @@ def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
     if there is no more sound up to the end."""
     start, error, duration = recording.start, None, recording.duration
     while start < duration:
-        end = start + _PIECE if duration - start > _PIECE + _TAIL else duration
+        end = start + PIECE if duration - start > PIECE + TAIL else duration
         try:
             samples = read_window(recording.path, start, end, rate=RATE).waveform
         except DecodeError as wrong:
@@ -150,9 +150,9 @@ def _part(recording: Recording) -> tuple[float, np.ndarray | None, float]:
 
 
 def _quietest(samples: np.ndarray) -> int:
-    """Number of the sample in the last `_TAIL` seconds of a part around which half a second is quietest."""
+    """Number of the sample in the last `TAIL` seconds of a part around which half a second is quietest."""
     step = RATE // 10
-    tail = samples[-round(_TAIL * RATE) :]
+    tail = samples[-round(TAIL * RATE) :]
     energy = np.square(tail[: len(tail) // step * step]).reshape(-1, step).sum(axis=1, dtype=np.float64)
     around = np.convolve(energy, np.ones(5), mode="valid")
     return len(samples) - len(tail) + (int(around.argmin()) + 2) * step + step // 2

@@ -30,7 +30,7 @@ _LIMITS = {"max_pixels": str(MAX_FRAME_PIXELS)}
 
 # Bytes: a file ends, for libav, where it has so many zeros and no packet among them. It would look through all of a
 # sparse file for one.
-_HOLE = 2**25
+HOLE = 2**25
 _ZEROS = bytes(2**20)
 
 
@@ -237,7 +237,7 @@ class _File:
             return file.read(16) == bytes(16) and not file.read(2**20).strip(b"\0")
 
     def read(self, size: int) -> bytes:
-        if self.zeros > _HOLE:
+        if self.zeros > HOLE:
             return b""
         data = self._file.read(size)
         self.zeros = self.zeros + len(data) if _ZEROS.startswith(data) else 0

@@ -40,7 +40,7 @@ _CUT, _OVER = 12, 3
 _NEIGHBOURS = 8
 # Pixels of one film that are decoded between key frames: some 100 s of one core, 40 minutes of restless 1080p. In what
 # is left, key frames that clearly differ are cuts. A bound on time alone would cut differently on slower machines.
-_MOST_PIXELS = 10**11
+MOST_PIXELS = 10**11
 # Times `_KEYS_DIFFER` and `_COLOURS_DIFFER`.
 _CLEARLY = 2
 # Seconds of a stretch.
@@ -68,7 +68,7 @@ def find_cuts(path: str | Path, duration: float, *, seconds: float = float("inf"
             return []
         keys = list(_key_frames(media, until))
         context = media.video.codec_context
-        left = _MOST_PIXELS / (max(1, context.width * context.height) * frame_rate(media.video))  # seconds
+        left = MOST_PIXELS / (max(1, context.width * context.height) * frame_rate(media.video))  # seconds
         found: list[tuple[float, float]] = []
         for begin, end in _stretches(keys, duration):
             left -= end - begin

@@ -32,7 +32,7 @@ Present = Mapping[Modality, Tensor | np.ndarray]
 Pairs = Sequence[tuple[Modality, Modality]]
 
 # Rows in float64 at a time: four times the size in which they are stored.
-_CHUNK = 8192
+CHUNK = 8192
 
 
 def statistics(latents: Latents, present: Present | None = None) -> dict[Modality, tuple[Tensor, Tensor]]:
@@ -63,10 +63,10 @@ def _deviation(variance_D: Tensor) -> Tensor:
 def _chunks(latents: Latents, present: Present | None, *names: Modality) -> Iterator[tuple[Tensor, ...]]:
     """float64 rows that have all of these modalities, a chunk at a time."""
     keep = torch.stack([present_rows(latents, present, m) for m in names]).all(dim=0)
-    for start in range(0, len(keep), _CHUNK):
-        rows = keep[start : start + _CHUNK]
+    for start in range(0, len(keep), CHUNK):
+        rows = keep[start : start + CHUNK]
         if rows.any():
-            chunk = [torch.as_tensor(latents[m][start : start + _CHUNK]).double() for m in names]
+            chunk = [torch.as_tensor(latents[m][start : start + CHUNK]).double() for m in names]
             # A mask copies: spared where every row has all.
             yield tuple(chunk) if rows.all() else tuple(x[rows] for x in chunk)
 

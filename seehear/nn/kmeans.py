@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from seehear.types import Float, Int, Tensor
 
 # Numbers of a chunk, and of its similarities.
-_CHUNK_NUMBERS = 2**22
+CHUNK_NUMBERS = 2**22
 _CUDA_CHUNK_NUMBERS = 2**26
 # Rows for each cluster among which starting points are looked for.
 _START_ROWS = 32
@@ -102,7 +102,7 @@ def starting_points(
 
 
 def _chunk_rows(x_NE: Tensor, columns: int) -> int:
-    numbers = _CUDA_CHUNK_NUMBERS if x_NE.is_cuda else _CHUNK_NUMBERS
+    numbers = _CUDA_CHUNK_NUMBERS if x_NE.is_cuda else CHUNK_NUMBERS
     return max(256, numbers // max(columns, x_NE.shape[1]))
 
 

@@ -194,7 +194,7 @@ class OpenIndex(IndexRows):
 
 # Cosine of centred rows above which a clip is left out with one that is not wanted: a quarter of the drawings and emoji
 # of `benchmarks/refine.py` have such a twin; at 0.8 answers lose right hits.
-_SAME = 0.9
+SAME = 0.9
 
 
 def unwanted(indexes: Sequence[OpenIndex], parts: Sequence[Part], *, gap: float) -> set[str]:
@@ -214,6 +214,6 @@ def unwanted(indexes: Sequence[OpenIndex], parts: Sequence[Part], *, gap: float)
         for id in clips.ids(np.flatnonzero(least_C > SCENE)):
             other = clips[id]
             apart = max(other.start, clip.start) - min(other.end, clip.end)
-            if least_C[clips.place(id)] > _SAME or (other.source == clip.source and apart < gap):
+            if least_C[clips.place(id)] > SAME or (other.source == clip.source and apart < gap):
                 found.add(id)
     return found

@@ -29,7 +29,7 @@ OWN = 0.25
 """Share of a row's mean similarity to the bank that is subtracted: 1 loses hits on rich rows that are near to much of
 the bank, 0 keeps hubs; 0.25 to 0.5 are equal on half of the films of `benchmarks/home.py`."""
 # Similarities held at once.
-_BLOCK = 1 << 24
+BLOCK = 1 << 24
 # Rows sampled against clips, and least number of pairs that likeness is fitted on.
 _ROWS = 500
 # Cosine of a clip with itself, in half precision.
@@ -37,7 +37,7 @@ _SAME = 0.9995
 # Least spread.
 _LEAST = 1e-3
 # Rows compared with all background queries; only one in `_EVERY` queries is compared with all rows.
-_SAMPLE, _EVERY = 20_000, 10
+SAMPLE, _EVERY = 20_000, 10
 WORDS = ((0.8, "strong"), (0.5, "fair"), (0.2, "weak"))
 """Least confidence of each word; 'nothing close' below the last."""
 
@@ -95,15 +95,15 @@ def fit_scale(vectors_NE: Float[np.ndarray, "n e"], bank_BE: Float[np.ndarray, "
 
 def sample(vectors_NE: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "m e"]:
     """All rows, or a fixed random sample of many."""
-    if len(vectors_NE) <= _SAMPLE:
+    if len(vectors_NE) <= SAMPLE:
         return vectors_NE
-    return vectors_NE[np.sort(np.random.default_rng(0).choice(len(vectors_NE), _SAMPLE, replace=False))]
+    return vectors_NE[np.sort(np.random.default_rng(0).choice(len(vectors_NE), SAMPLE, replace=False))]
 
 
 def _best(vectors_NE: Float[np.ndarray, "n e"], asked_BE: Float[np.ndarray, "b e"]) -> Float[np.ndarray, " b"]:
     """Best similarity of each query, with rows read in blocks."""
     best_B = np.full(len(asked_BE), -np.inf, np.float32)
-    at_once = max(1, _BLOCK // len(asked_BE))
+    at_once = max(1, BLOCK // len(asked_BE))
     for at in range(0, len(vectors_NE), at_once):
         np.maximum(best_B, (vectors_NE[at : at + at_once] @ asked_BE.T).max(axis=0), out=best_B)
     return best_B

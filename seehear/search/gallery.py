@@ -29,7 +29,7 @@ _MODALITIES = ("video", "audio", "text", "text", "text")  # of `KINDS`
 Found = tuple[str, int, Modality, float]
 """Clip id, item (number of the text), matching modality, score."""
 # Rows read first under a filter.
-_FIRST = 256
+FIRST = 256
 # Clips that pass a filter up to which an approximate gallery reads their rows by id.
 _READ_BY_ID = 10_000
 
@@ -55,7 +55,7 @@ def nearest_clips(
 ) -> list[Found]:
     """The best row of each of the k best clips, best first."""
     # Rows are read in growing numbers until k of their clips pass: filtering a few rows is faster than filtering all.
-    want, only = 4 * k if allowed is None else max(4 * k, _FIRST), None
+    want, only = 4 * k if allowed is None else max(4 * k, FIRST), None
     while True:
         rows = gallery.near(query_E, want, modalities, only)
         found: dict[str, Found] = {}

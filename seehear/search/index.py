@@ -29,9 +29,9 @@ APPROXIMATE_FROM = 1_000_000
 """Rows from which Lance's IVF index is built and used: it saves memory and half of the time to the first answer
 (docs/serve.md, docs/scaling.md)."""
 # Clips from which scanning a column takes longer than reading an index over it.
-_INDEXED_FROM = 50_000
-_BATCH = 4096
-_CHECKED = 200  # queries that measure the recall of an approximate index
+INDEXED_FROM = 50_000
+BATCH = 4096
+CHECKED = 200  # queries that measure the recall of an approximate index
 _RECALL = 0.99  # what is aimed at
 _PROBES = (8, 16, 32, 64, 128, 256)
 # Building compares every vector with every list, so its time grows with their number; reading codes is cheap.
@@ -137,7 +137,7 @@ def _update_rows(
     with progress(f"index {name}", missing, "vectors") as bar:
         for modality, latents in _latents(library, space, {modality for _, _, modality in wanted}, frames):
             keys = [(id, n, modality) for id, n in zip(latents.ids, latents.items.tolist(), strict=True)]
-            for some in in_batches([i for i, key in enumerate(keys) if key in wanted and key not in fresh], _BATCH):
+            for some in in_batches([i for i, key in enumerate(keys) if key in wanted and key not in fresh], BATCH):
                 rows = latents.take(some)
                 makers, contents = zip(*(wanted[keys[i]] for i in some), strict=True)
                 vectors = space.encode_latents({modality: rows.vectors.astype(np.float32)})[modality]
@@ -154,7 +154,7 @@ def index_clips(library: LibraryTables) -> None:
     """Brings Lance's indexes over the columns of many clips up to date: searches read their hits by id, and filters
     that few clips pass read those."""
     clips = library.table("clips")
-    if clips.count_rows() < _INDEXED_FROM:
+    if clips.count_rows() < INDEXED_FROM:
         return
     index = require("lancedb.index")
     have = {column for own in clips.list_indices() for column in own.columns}
@@ -268,7 +268,7 @@ def build_approximate(library: LibraryTables, name: str) -> tuple[float, int]:
     raw.create_index("vector", config=codes(distance_type="dot", **lists), replace=True)
     raw.create_index("id", config=index.BTree(), replace=True)  # rows of one clip, and of the few that pass a filter
     # A fixed sample: measuring the same index again gives the same recall.
-    offsets = np.random.default_rng(0).choice(rows, min(_CHECKED, rows), replace=False)
+    offsets = np.random.default_rng(0).choice(rows, min(CHECKED, rows), replace=False)
     checked = raw.take_offsets(offsets.tolist()).select(["vector"]).to_arrow()
     queries_QE = np.asarray(checked["vector"].to_pylist(), np.float32)
     truth = _nearest_by_scan(table, queries_QE, 10)

@@ -35,9 +35,9 @@ from seehear.search.query import PART_MODALITY, Part, SearchSpace, item_of, part
 # Best rows of a channel that are considered.
 _ROWS = 2000
 # Least number of clips of each ranking that are joined.
-_DEPTH = 200
+DEPTH = 200
 # Best clips that a filter is applied to before it is applied to all.
-_FIRST = 1000
+FIRST = 1000
 # Seconds of a moment around the matching frame of a longer clip.
 _WINDOW = 10.0
 # Seconds between clips of one file that are one moment. Chosen, as is the share, on half of `benchmarks/home.py`.
@@ -117,9 +117,9 @@ class MomentSearch:
         allowed, fitting = None, allowed_clips(self.library, filters)
         if fitting is not None:
             # The best clips first, by their ids, which is fast; all clips of the library only if too few of these pass.
-            best = nlargest(_FIRST, found, key=lambda clip: found[clip].evidence + found[clip].others)
+            best = nlargest(FIRST, found, key=lambda clip: found[clip].evidence + found[clip].others)
             allowed = fitting.of({*best, *texts})
-            if len(allowed.intersection(best)) < max(_DEPTH, 4 * k):
+            if len(allowed.intersection(best)) < max(DEPTH, 4 * k):
                 allowed = fitting.all
                 found = self._by_vectors(parts, channels, allowed)
         asked |= unwanted(self.indexes, parts, gap=_GAP)
@@ -230,7 +230,7 @@ class MomentSearch:
         """(best text, share of the words that it contains) by clip, by full text, best first."""
         asked = telling_words(words)
         found: dict[str, tuple[int, float]] = {}
-        for clip, item, _ in search_fulltext(self.library, words, 4 * _DEPTH) if asked else []:
+        for clip, item, _ in search_fulltext(self.library, words, 4 * DEPTH) if asked else []:
             texts = self.clips[clip].texts if clip in self.clips else ()
             if item < len(texts) and kind_of_text(texts[item]) in kinds and clip not in found:
                 share = share_held(asked, texts[item].text)

@@ -32,7 +32,7 @@ PARTS = 1000
 _SHORTEST = 0.01
 # Seconds of sound to decode for a loudness curve. In a longer file only the beginning of each part is measured, so
 # that a film of two hours takes seconds.
-_DECODED = 600.0
+DECODED = 600.0
 # Seconds decoded and dropped before each beginning: after a seek a decoder is too quiet at first
 _PREROLL = 0.1
 _FLOOR = -60.0  # dB
@@ -143,10 +143,10 @@ def loudness(path: str, seconds: float) -> list[float]:
 
 def _waves(media: Media, seconds: float, count: int) -> Iterator[tuple[float, np.ndarray]]:
     """(start, (S,) samples) of each frame of the whole file, or of the beginning of each part."""
-    whole = seconds <= _DECODED
+    whole = seconds <= DECODED
     for n in range(1 if whole else count):
         first = n * seconds / count
-        last = seconds if whole else first + _DECODED / count
+        last = seconds if whole else first + DECODED / count
         for start, frame in media.decode("audio", first - _PREROLL):
             if start >= last:
                 break

@@ -29,7 +29,7 @@ Order = Literal["date", "folder"]
 FilmKind = Literal["video", "picture", "sound", "aside"]
 _COLUMNS = ("id", "source", "audio_source", "start", "end", "has_video", "has_audio")
 # Pause between two readings of a library that changes, in multiples of the last reading's duration
-_PAUSE = 10.0
+PAUSE = 10.0
 
 
 class FilmEntry(BaseModel):
@@ -92,7 +92,7 @@ class Shelves:
                     began = time.monotonic()
                     films = list(_films(library))
                     self._lists = {order: _film_list(library, version, films, order) for order in ("date", "folder")}
-                    self._due = time.monotonic() + _PAUSE * (time.monotonic() - began)
+                    self._due = time.monotonic() + PAUSE * (time.monotonic() - began)
                 # The same object is the same snapshot: comparing objects is enough to see that nothing changed.
                 self._library = library
             return self._lists[by]

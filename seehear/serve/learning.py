@@ -39,7 +39,7 @@ _STAMP = "%Y-%m-%d-%H%M%S"
 _TRIED = ("--seconds", "30", "--steps-measured", "5")
 _BUSY = "is being written by another process"
 _BUSY_NOW = "this machine is too busy now"
-_AGAIN = 5.0  # seconds between attempts to write the index
+AGAIN = 5.0  # seconds between attempts to write the index
 _MUCH = 1.2  # growth of the library after which the cost is estimated again
 Stage = Literal["", "learning", "indexing", "stopping"]
 
@@ -265,7 +265,7 @@ class LibraryLearning:
             except SeehearError as error:
                 if _BUSY not in str(error):
                     raise
-                time.sleep(_AGAIN)
+                time.sleep(AGAIN)
 
     def stop(self) -> None:
         """Stops the work; everything computed so far is kept."""
@@ -278,9 +278,9 @@ class LibraryLearning:
     def close(self) -> None:
         self._estimating.close()
         self._commands.close()
-        # `_index` may sleep for `_AGAIN` seconds between two attempts.
+        # `_index` may sleep for `AGAIN` seconds between two attempts.
         if self._thread is not None:
-            self._thread.join(_AGAIN + 1)
+            self._thread.join(AGAIN + 1)
 
     def _working(self) -> LearningView | None:
         """Progress of the last training, read from its files."""

@@ -28,7 +28,7 @@ from seehear.serve.problems import CONVERT, Problem
 from seehear.space import ModelGone, SharedSpace, model_of
 from seehear.space.frozen import FROZEN
 
-_FRESH = 2.0  # seconds until the library's state is read again
+FRESH = 2.0  # seconds until the library's state is read again
 _TEXTS = 4096  # cached vectors of words
 
 
@@ -114,7 +114,7 @@ class _Together:
 class Runs:
     def __init__(self, uri: str, decoders: Decoders, *, media: tuple[Path, ...] = (), device: str = "auto"):
         self.uri, self.decoders, self.media, self.device = uri, decoders, media, device
-        self._library, self._looked = LibraryTables.open(uri), -_FRESH
+        self._library, self._looked = LibraryTables.open(uri), -FRESH
         self._about: dict[str, dict[str, Any]] = {}
         self._folders = Folders(self._library, {}, media)
         self._open: dict[str, OpenRun] = {}
@@ -137,7 +137,7 @@ class Runs:
         """Facts about the indexes, newest first."""
         with self._lock:
             # Other processes write while this one runs.
-            if time.monotonic() - self._looked > _FRESH:
+            if time.monotonic() - self._looked > FRESH:
                 self._library = LibraryTables.open(self.uri)
                 self._folders = Folders(self._library, self._library.roots(), self.media)
                 about = indexes(self._library)

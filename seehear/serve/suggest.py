@@ -49,7 +49,7 @@ _SURE = 0.7
 _NOUNS = 32
 # Pause between two counts of a library that changes, in multiples of the last count's duration; seconds that the
 # first request waits for a count
-_PAUSE, _WAIT = 10.0, 2.0
+PAUSE, _WAIT = 10.0, 2.0
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[^\w\s'’-]+")
 
@@ -107,7 +107,7 @@ class LibraryVocabulary:
                 search = self._state.runs.together().search
                 seen = kept("suggest", "seen", *key, make=lambda: seen_words(search.indexes, self._state.closing))
                 self._lookup = Lookup(_merged(words, seen))
-        self._key, self._due = key, time.monotonic() + _PAUSE * (time.monotonic() - began)
+        self._key, self._due = key, time.monotonic() + PAUSE * (time.monotonic() - began)
 
 
 router = APIRouter()

@@ -27,14 +27,14 @@ from seehear.search.fulltext import FULLTEXT, update_fulltext
 from seehear.search.index import input_tables
 from seehear.serve.runs import Runs
 
-_PROGRAM = [sys.executable, "-m", "seehear"]
+PROGRAM = [sys.executable, "-m", "seehear"]
 # Searches have priority over background work.
 _NICE = 10
 _SECONDS = 20.0  # for a command to save its state
 LOOK = 15.0
 """Seconds between two looks. A library that changed between them is still being written, perhaps with its index."""
 # Seconds between two attempts to apply edits
-_AGAIN = 1.0
+AGAIN = 1.0
 
 
 class Commands:
@@ -55,7 +55,7 @@ class Commands:
             with open(log, "a", encoding="utf-8") if log else nullcontext() as messages:
                 # A session of its own keeps Ctrl-C at the server's terminal away from it: only `stop` ends it.
                 process = self._process = subprocess.Popen(
-                    [*_PROGRAM, *words],
+                    [*PROGRAM, *words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=messages or subprocess.PIPE,
@@ -185,7 +185,7 @@ class Applying:
 
         def later() -> None:
             done = False
-            while not done and not self._ended.wait(_AGAIN):
+            while not done and not self._ended.wait(AGAIN):
                 with self._lock:
                     done = self._try()
 

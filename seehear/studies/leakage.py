@@ -31,7 +31,7 @@ AUDIO_RATE = 5512
 _Rows = tuple[Float[np.ndarray, "n e"], Sequence[str]]
 """Vectors, and the clip of each."""
 # Scores held at once.
-_BLOCK = 1 << 24
+BLOCK = 1 << 24
 _FRAMES = 3
 _TIME_LIMIT = 300.0
 
@@ -237,7 +237,7 @@ def near_duplicates(kind: str, test: _Rows, train: _Rows, threshold: float = NEA
     # Centred on the training mean: to encoders whose vectors all point one way, everything would be near.
     mean = np.asarray(train_ME, np.float32).mean(axis=0)
     test_NE, train_ME = unit(np.asarray(test_NE, np.float32) - mean), unit(np.asarray(train_ME, np.float32) - mean)
-    block = max(1, _BLOCK // len(train_ME))
+    block = max(1, BLOCK // len(train_ME))
     for at in range(0, len(test_NE), block):
         scores = test_NE[at : at + block] @ train_ME.T
         nearest, highest = scores.argmax(axis=1), scores.max(axis=1)

@@ -31,7 +31,7 @@ from seehear.studies.estimate import CostEstimate, estimates
 # Seconds for the first process to import the shared modules.
 _START = 60.0
 # Seconds of grace before a process is killed; estimates sent by then count.
-_LATE = 5.0
+LATE = 5.0
 # Equal shares of the remaining time for one recipe: most need less than one, or are refused at once.
 _SHARES = 4.0
 _MORE = "use more --seconds, or fewer --recipes"
@@ -171,7 +171,7 @@ def _tried(uri: str, run: Run[Any, Any], steps: int, seconds: float, stop: StopR
     child.start()
     # Only the child may hold this end: `recv` then ends with the process.
     theirs.close()
-    until = time.monotonic() + seconds + _LATE
+    until = time.monotonic() + seconds + LATE
     try:
         while not stop and time.monotonic() < until:
             if ours.poll(0.2):

@@ -250,9 +250,9 @@ def _draw(axes: Any, *, table: Table, ways: Sequence[str]) -> None:
 # items are updated; the rest follows for all choices at once, by matrix products, when the best of them falls to the
 # bound of the rest. No kernel matrix is held: memory is n x (D + k) numbers.
 
-_PROMISING, _CHUNK = 512, 8192  # items that are updated after each choice; rows of a lazy update at a time
+PROMISING, CHUNK = 512, 8192  # items that are updated after each choice; rows of a lazy update at a time
 # Gain, at most 4, below which only float32 rounding is left.
-_NOTHING = 1e-5
+NOTHING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ class _State:
             self._sync()
             best = int(self.d2.argmax())
         gain = float(self.d2[best])
-        if gain <= _NOTHING:
+        if gain <= NOTHING:
             return False
         t = self.count
         self.chosen[t], self.gains[t] = best, gain
@@ -323,15 +323,15 @@ class _State:
             stale[self.near] = False
             stale[self.chosen[:t]] = False
             rows = np.flatnonzero(stale)
-            for at in range(0, len(rows), _CHUNK):
-                some = rows[at : at + _CHUNK]
+            for at in range(0, len(rows), CHUNK):
+                some = rows[at : at + CHUNK]
                 kernel = (1 + self.x[some] @ self.x[block].T) ** 2
                 kernel -= self.c[some, :s] @ self.c[block, :s].T
                 e = kernel @ inverse
                 self.c[some, s:t] = e
                 self.d2[some] -= np.einsum("nb,nb->n", e, e)
             self.synced = t
-        size = min(_PROMISING, len(self.d2))
+        size = min(PROMISING, len(self.d2))
         order = np.argpartition(-self.d2, size - 1)
         self.near, outside = np.sort(order[:size]), order[size:]
         self.bound = float(self.d2[outside].max()) if len(outside) else -np.inf

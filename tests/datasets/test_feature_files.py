@@ -144,7 +144,7 @@ def test_only_the_videos_of_a_list(root):
 
 
 def test_a_large_file_of_captions_is_read_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("seehear.datasets.howto100m._CHUNK", 7)
+    monkeypatch.setattr("seehear.datasets.howto100m.CHUNK", 7)
     said = {f"v{i}": {"start": [i], "end": [i + 1.5], "text": ['a "quoted" } word, é']} for i in range(30)}
     for indent in (None, 1):
         path = tmp_path / "caption.json"
@@ -191,7 +191,7 @@ def test_a_run_that_was_ended_goes_on_without_doubles(root, monkeypatch):
     howto(root, {v: {"start": [0], "end": [3], "text": ["x"]} for v in ("v1", "v2", "v3")})
     features(root / "features", "v2", seed=2)
     features(root / "features", "v3", seed=3)
-    monkeypatch.setattr("seehear.datasets.feature_run._BATCH_CLIPS", 1)
+    monkeypatch.setattr("seehear.datasets.feature_run.BATCH_CLIPS", 1)
     real, calls = LibraryTables.put_sources, []
 
     def killed(self, sources):
@@ -257,7 +257,7 @@ def rejects_after_again(root):
 
 
 def test_memory_does_not_grow_with_the_number_of_videos(root, monkeypatch):
-    monkeypatch.setattr("seehear.datasets.feature_run._BATCH_BYTES", 2**20)
+    monkeypatch.setattr("seehear.datasets.feature_run.BATCH_BYTES", 2**20)
     peaks = []
     for count in (3, 12):
         videos = [f"v{i}" for i in range(count)]

@@ -166,7 +166,7 @@ def test_words_with_spaces_hide_no_other(tmp_path):
 
 
 def test_the_index_of_a_large_file_is_kept(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(wordfiles, "_LARGE", 0)
+    monkeypatch.setattr(wordfiles, "LARGE", 0)
     file = written(tmp_path / "t.bin", binary(TABLE))
     assert file.find("dog").tolist() == TABLE["dog"]
     (kept,) = (cache / "seehear" / "words").iterdir()
@@ -174,7 +174,7 @@ def test_the_index_of_a_large_file_is_kept(tmp_path, cache, monkeypatch):
     assert open_word_file(tmp_path / "t.bin").find("Dog").tolist() == TABLE["Dog"]
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(wordfiles, "_LARGE", 0)
+    monkeypatch.setattr(wordfiles, "LARGE", 0)
     kept.write_bytes(b"no array")
     assert open_word_file(tmp_path / "t.bin").find("Dog").tolist() == TABLE["Dog"]
 

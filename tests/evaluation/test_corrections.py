@@ -42,7 +42,7 @@ def plainly(query, gallery):
 
 
 def test_nnn_equals_the_slow_way_in_blocks(monkeypatch):
-    monkeypatch.setattr(corrections, "_BLOCK", 900)
+    monkeypatch.setattr(corrections, "BLOCK", 900)
     query, gallery = hubs(0)
     scores = gallery.vectors @ query.vectors.T
     expected = 0.5 * np.sort(scores, axis=1)[:, -7:].mean(axis=1)
@@ -54,7 +54,7 @@ def test_nnn_equals_the_slow_way_in_blocks(monkeypatch):
 
 
 def test_query_bank_norm_equals_the_slow_way(monkeypatch):
-    monkeypatch.setattr(corrections, "_BLOCK", 900)
+    monkeypatch.setattr(corrections, "BLOCK", 900)
     query, gallery = hubs(1)
     bank, asked = query.vectors[:100], query.vectors[100:]
     plain = asked @ gallery.vectors.T

@@ -17,7 +17,7 @@ def test_by_hand():
 
 
 def test_a_space_that_knows_only_the_recording_is_found_out(monkeypatch):
-    monkeypatch.setattr("seehear.evaluation.tasks._BLOCK", 900)
+    monkeypatch.setattr("seehear.evaluation.tasks.BLOCK", 900)
     rng = np.random.default_rng(0)
     groups = np.arange(120) // 4
     place = rng.normal(size=(30, 8))[groups]

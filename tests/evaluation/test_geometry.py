@@ -29,7 +29,7 @@ def test_gap_against_the_slow_way():
 
 
 def test_hubness_against_the_slow_way(monkeypatch):
-    monkeypatch.setattr("seehear.evaluation.geometry._BLOCK", 700)
+    monkeypatch.setattr("seehear.evaluation.geometry.BLOCK", 700)
     rng = np.random.default_rng(1)
     query, gallery = unit(rng.normal(size=(50, 6))), unit(rng.normal(size=(70, 6)))
     first = np.argsort(-(query @ gallery.T), axis=1)[:, :10]

@@ -102,8 +102,8 @@ def test_blocks_and_sorting_change_nothing(monkeypatch):
     query, gallery = unit(rng, 40), unit(rng, 300)
     labels = rng.integers(0, 3, 300)
     whole = retrieval(query, gallery, labels[:40], labels)
-    monkeypatch.setattr(module, "_BLOCK", 7 * 300)
-    monkeypatch.setattr(module, "_FEW", 0)
+    monkeypatch.setattr(module, "BLOCK", 7 * 300)
+    monkeypatch.setattr(module, "FEW", 0)
     cut = retrieval(query, gallery, labels[:40], labels)
     for name in whole.per_query:
         np.testing.assert_allclose(whole.per_query[name], cut.per_query[name], rtol=1e-12)
@@ -135,7 +135,7 @@ def test_shapes_that_do_not_fit_are_named():
 
 
 def test_scores_on_demand_are_asked_for_in_blocks(monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", 50)
+    monkeypatch.setattr(module, "BLOCK", 50)
     asked = []
 
     def scores(start, stop):

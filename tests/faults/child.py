@@ -46,7 +46,7 @@ def small_batches() -> None:
     from seehear.search import index
     from tests.faults.encoders import Grey, Letters, NoOptions
 
-    prepare._BATCH_FILES, encode.COMMIT_ROWS, index._BATCH = 3, 5, 5
+    prepare.BATCH_FILES, encode.COMMIT_ROWS, index.BATCH = 3, 5, 5
     encode.BATCH = dict.fromkeys(encode.BATCH, 3)
     registry.PACKAGED |= {"grey": lambda: (Grey, NoOptions), "letters": lambda: (Letters, NoOptions)}
 

@@ -175,7 +175,7 @@ def test_an_index_that_is_built_again_keeps_its_calibration_meanwhile(library):
 
 def test_an_index_that_grows_is_served_as_it_grows(library, monkeypatch):
     """With the model that is loaded, and in its place among the indexes: the page goes on with the same one."""
-    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
+    monkeypatch.setattr("seehear.serve.runs.FRESH", -1.0)
     index_frozen(library)
     runs = Runs(library.uri, None)
     first, space = runs.get(), runs.get().space

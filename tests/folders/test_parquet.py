@@ -18,7 +18,7 @@ from tests.search import toy
 
 @pytest.fixture
 def library(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_ROWS", 7)  # several parts of each table
+    monkeypatch.setattr(parquet, "ROWS", 7)  # several parts of each table
     library = toy.library(tmp_path)
     for m in ("video", "audio", "text"):
         about = {"modality": m, "width": toy.WIDTH, "fingerprint": "f1"}

@@ -253,7 +253,7 @@ def test_a_full_disk_loses_nothing_that_was_read(library, tmp_path, originals, m
 
 def test_a_long_film_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     """A line that stands where a part ends is one line, and what stands there throughout is kept once."""
-    monkeypatch.setattr("seehear.library.ocr._PART", 10.0)
+    monkeypatch.setattr("seehear.library.ocr.PART", 10.0)
     (tmp_path / "media").mkdir()
     film(tmp_path / "media" / "long.mp4", seconds=32.0, fps=2, audio=None)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0))

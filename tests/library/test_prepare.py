@@ -556,7 +556,7 @@ def test_two_inputs_and_ids_that_meet(tmp_path, originals):
 
 def prepare_and_die(folder: Path, uri: Path, writes: int) -> int:
     """SIGKILL to itself before the n-th write."""
-    module._BATCH_FILES = 2
+    module.BATCH_FILES = 2
 
     def counted(method):
         def call(*args):

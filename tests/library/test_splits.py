@@ -114,7 +114,7 @@ def test_what_the_user_says_of_splits_stays(tmp_path, originals):
 def test_a_kill_while_splits_are_settled_changes_nothing(tmp_path, originals, monkeypatch):
     recordings(tmp_path / "m", originals, [1, 7, 7, 1, 7, 1, 7, 40])
     prepare(tmp_path / "m", tmp_path / "whole", HERE)
-    monkeypatch.setattr(splits, "_GROUPS_A_WRITE", 2)
+    monkeypatch.setattr(splits, "GROUPS_A_WRITE", 2)
     real, left = LibraryTables.put_sources, [4]
 
     def stops(library, sources):

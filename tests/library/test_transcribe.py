@@ -189,8 +189,8 @@ def test_a_library_without_clips_is_one_line(tmp_path):
 
 
 def test_long_recordings_are_read_in_pieces_cut_where_it_is_quiet(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PIECE", 6.0)
-    monkeypatch.setattr(module, "_TAIL", 3.0)
+    monkeypatch.setattr(module, "PIECE", 6.0)
+    monkeypatch.setattr(module, "TAIL", 3.0)
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 20 * RATE).astype(np.float32)
     samples[int(4.2 * RATE) : int(4.8 * RATE)] = 0.0  # in the second half of the first piece
     import soundfile
@@ -211,8 +211,8 @@ def test_long_recordings_are_read_in_pieces_cut_where_it_is_quiet(tmp_path, monk
 
 def test_a_long_recording_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     """However long it is, what has been read of it is kept; the whole is that of an undisturbed run."""
-    monkeypatch.setattr(module, "_PIECE", 6.0)
-    monkeypatch.setattr(module, "_TAIL", 3.0)
+    monkeypatch.setattr(module, "PIECE", 6.0)
+    monkeypatch.setattr(module, "TAIL", 3.0)
     (tmp_path / "media").mkdir()
     sound(tmp_path / "media" / "long.wav", seconds=20.0, rate=8000)
     prepare(tmp_path / "media", tmp_path / "lib", PrepareOptions(workers=0, clips="fixed", seconds=5.0))

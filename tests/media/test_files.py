@@ -455,7 +455,7 @@ def test_a_blank_file_is_not_read_through(tmp_path, suffix):
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts bytes in /proc")
 def test_a_hole_is_not_read_through(tmp_path, monkeypatch):
     """A download that was broken off, of a size set beforehand: what it begins with can be used."""
-    monkeypatch.setattr(container, "_HOLE", 2**20)
+    monkeypatch.setattr(container, "HOLE", 2**20)
     path = sound(tmp_path / "a.mp3", seconds=0.5, codec="libmp3lame")
     os.truncate(path, 10 * 2**30)
     before = bytes_read()

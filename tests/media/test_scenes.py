@@ -40,7 +40,7 @@ def test_a_slow_change_is_no_cut(tmp_path):
 
 def test_a_restless_film_is_cut_at_key_frames_once_enough_was_decoded(tmp_path, monkeypatch):
     film = makers.shots(tmp_path / "a.mp4", LENGTHS, gop=25, scenecut=False)
-    monkeypatch.setattr(scenes, "_MOST_PIXELS", 0)
+    monkeypatch.setattr(scenes, "MOST_PIXELS", 0)
     assert [at for at, _ in find_cuts(film, sum(LENGTHS))] == [4.0, 5.0, 9.0]
 
 

@@ -95,7 +95,7 @@ def test_moments_are_those_of_the_rows_that_have_both_sides_over_any_chunks(monk
     present = {"video": np.arange(50) % 3 > 0, "text": np.arange(50) % 4 > 0}
     both = present["video"] & present["text"]
     whole = moments(latents, present)
-    monkeypatch.setattr("seehear.methods.linear._CHUNK", 7)
+    monkeypatch.setattr("seehear.methods.linear.CHUNK", 7)
     chunked = moments(latents, present)
     for key, c in whole.covariance.items():
         torch.testing.assert_close(chunked.covariance[key], c)

@@ -98,7 +98,7 @@ def test_steps_agree_with_loops():
 def test_chunks_do_not_matter(monkeypatch):
     x = rows(1000)
     whole = kmeans(x, x[:7]).centroids_KE
-    monkeypatch.setattr("seehear.nn.kmeans._CHUNK_NUMBERS", 1)
+    monkeypatch.setattr("seehear.nn.kmeans.CHUNK_NUMBERS", 1)
     torch.testing.assert_close(kmeans(x, x[:7]).centroids_KE, whole)
     torch.testing.assert_close(assign(x, whole), (x @ F.normalize(whole, dim=1).T).argmax(dim=1))
 

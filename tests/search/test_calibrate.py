@@ -98,7 +98,7 @@ def test_blocks_change_nothing(monkeypatch):
     draw = np.random.default_rng(6)
     rows, bank = unit(draw.normal(size=(50, 8))), unit(draw.normal(size=(40, 8)))
     whole = fit_scale(rows, bank)
-    monkeypatch.setattr("seehear.search.calibrate._BLOCK", 7 * 40)
+    monkeypatch.setattr("seehear.search.calibrate.BLOCK", 7 * 40)
     np.testing.assert_allclose(fit_scale(rows, bank), whole, rtol=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_a_sample_of_many_rows_gives_the_scale_of_all(monkeypatch):
     clips, bank = draw.normal(size=(500, 24)), unit(draw.normal(size=(1000, 24)) + 0.3)
     rows = unit(np.repeat(clips, 16, axis=0) + 0.2 * draw.normal(size=(8000, 24)) + 0.3)
     whole = fit_scale(rows, bank)
-    monkeypatch.setattr("seehear.search.calibrate._SAMPLE", 500)
+    monkeypatch.setattr("seehear.search.calibrate.SAMPLE", 500)
     some = fit_scale(rows, bank)
     assert some != whole
     assert some == fit_scale(rows, bank), "the same rows every time"

@@ -51,7 +51,7 @@ def test_only_what_changed_is_done_again(library):
 
 
 def test_a_kill_between_batches_loses_nothing(library, monkeypatch):
-    monkeypatch.setattr("seehear.search.index._BATCH", 10)
+    monkeypatch.setattr("seehear.search.index.BATCH", 10)
     space = toy.Space()
     whole = toy.Space.encode_latents
 
@@ -139,7 +139,7 @@ def test_the_approximate_index_measures_its_recall(tmp_path, capsys, monkeypatch
 
 
 def test_a_width_that_does_not_pack_into_bytes_has_an_approximate_index(tmp_path, monkeypatch):
-    monkeypatch.setattr("seehear.search.index._CHECKED", 40)  # queries, most of the time
+    monkeypatch.setattr("seehear.search.index.CHECKED", 40)  # queries, most of the time
     library = toy.library(tmp_path, 4)
     vectors_NE = toy.unit(np.random.default_rng(0).normal(size=(600, 9)))
     ids = [f"x{i:03d}" for i in range(len(vectors_NE))]

@@ -260,8 +260,8 @@ def test_a_filter_is_asked_of_the_best_clips_first(searcher, monkeypatch):
     most = Filters(where="id NOT IN ('horse03', 'dog00')")
     of_all = searcher.search("a horse", k=1, filters=most, fulltext=False).hits
     asked = []
-    monkeypatch.setattr(moments, "_FIRST", 6)
-    monkeypatch.setattr(moments, "_DEPTH", 1)
+    monkeypatch.setattr(moments, "FIRST", 6)
+    monkeypatch.setattr(moments, "DEPTH", 1)
     monkeypatch.setattr(Allowed, "all", property(lambda self: asked.append(self) or {"cat01"}))
     assert searcher.search("a horse", k=1, filters=most, fulltext=False).hits == of_all
     assert (asked, of_all[0].clip[:-2]) == ([], "horse")
@@ -411,7 +411,7 @@ def test_neighbours_that_look_alike_are_one_moment(tmp_path):
 
 def test_what_is_not_wanted_goes_with_the_rest_of_its_scene(tmp_path, monkeypatch):
     searcher = in_one_film(tmp_path)
-    monkeypatch.setattr("seehear.search.background._SAME", 1.1)  # of its scene alone, not what looks the same elsewhere
+    monkeypatch.setattr("seehear.search.background.SAME", 1.1)  # of its scene alone, not what looks the same elsewhere
     every = {hit.clip for hit in searcher.search("a dog", k=24).hits}
     left = {hit.clip for hit in searcher.search(["a dog", {"clip": "dog00", "weight": -0.1}], k=24).hits}
     assert every - left == {"dog00"}, "the other clip of the scene does not take its place"

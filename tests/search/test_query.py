@@ -200,7 +200,7 @@ def test_approximate_search_finds_the_same(tmp_path, monkeypatch):
     made = toy.library(tmp_path, 240)
     build_index(made, toy.Space(), name="exact")
     monkeypatch.setattr("seehear.search.index.APPROXIMATE_FROM", 500)
-    monkeypatch.setattr("seehear.search.index._CHECKED", 20)  # its recall is measured elsewhere
+    monkeypatch.setattr("seehear.search.index.CHECKED", 20)  # its recall is measured elsewhere
     build_index(made, toy.Space(), name="ann")
     exact, ann = (Searcher(made, toy.Space(), name) for name in ("exact", "ann"))
     for query in ("dog", {"audio": "rain.wav"}, {"clip": "cat01"}):
@@ -257,7 +257,7 @@ def test_words_search_a_library_without_any_text(tmp_path):
 @pytest.mark.parametrize("asked", [2, 10**6])
 def test_a_filter_finds_clips_that_come_late_in_the_ranking(searcher, monkeypatch, asked):
     """Looked for among the first rows, then among more, then among all."""
-    monkeypatch.setattr("seehear.search.gallery._FIRST", 1)
+    monkeypatch.setattr("seehear.search.gallery.FIRST", 1)
     monkeypatch.setattr("seehear.search.gallery.ASKED", asked)
     monkeypatch.setattr("seehear.search.filters.ASKED", asked)
     ranking = [h.id for h in searcher.search("dog", k=24)]
@@ -267,7 +267,7 @@ def test_a_filter_finds_clips_that_come_late_in_the_ranking(searcher, monkeypatc
 
 
 def test_columns_of_many_clips_have_indexes(tmp_path, monkeypatch):
-    monkeypatch.setattr("seehear.search.index._INDEXED_FROM", 10)
+    monkeypatch.setattr("seehear.search.index.INDEXED_FROM", 10)
     made = toy.library(tmp_path)
     for _ in range(2):
         build_index(made, toy.Space(), name="run")

@@ -88,7 +88,7 @@ def test_words_are_answered_with_confidence_where_an_index_is_calibrated(
     assert {hit["words"] for hit in search(client, {"text": "a dog barks"}, k=5, run="early")["hits"]} == {None}
     space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")
     calibrate_index(library, space, "early")
-    monkeypatch.setattr(runs, "_FRESH", 0.0)
+    monkeypatch.setattr(runs, "FRESH", 0.0)
     hits = search(client, {"text": "a dog barks"}, run="early", k=50)["hits"]
     assert {hit["words"] for hit in hits} <= {"strong", "fair", "weak", "nothing close"}
     assert all(0 <= hit["confidence"] <= 1 for hit in hits)
@@ -257,7 +257,7 @@ def test_words_and_a_clip_together_find_more_like_both(client, library):
 
 
 def test_clips_that_come_are_found_without_a_restart(client, library, monkeypatch):
-    monkeypatch.setattr(runs, "_FRESH", -1.0)
+    monkeypatch.setattr(runs, "FRESH", -1.0)
     before = together(client, {"text": "a zebra crosses"})
     library.put_clips([Clip(id="new", texts=(Text("a zebra crosses"),))])
     try:
@@ -393,7 +393,7 @@ def test_a_new_index_is_seen_without_a_restart(client, built, monkeypatch):
 
     space = SharedSpace.from_pretrained(built / "runs" / "early", device="cpu")
     build_index(LibraryTables.open(built / "lib"), space, name="again", model=str(built / "runs" / "early"))
-    monkeypatch.setattr(runs, "_FRESH", -1.0)  # the server looks at the library whenever it is asked
+    monkeypatch.setattr(runs, "FRESH", -1.0)  # the server looks at the library whenever it is asked
     try:
         assert client.get("/api/status").json()["runs"][0]["name"] == "again"
         assert together(client, {"text": "rain"})["hits"], "until it is calibrated the others answer"

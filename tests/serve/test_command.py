@@ -42,7 +42,7 @@ def running(built, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """A busy machine changes nothing."""
-    monkeypatch.setattr(asking, "_SECONDS", 60.0)
+    monkeypatch.setattr(asking, "SECONDS", 60.0)
 
 
 def said(capsys, *words):
@@ -117,7 +117,7 @@ def test_what_a_server_refuses_the_command_does_itself(running, built):
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-other\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull"])
 def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch, answer):
     """Nor another program at its address."""
-    monkeypatch.setattr(asking, "_SECONDS", 0.2)
+    monkeypatch.setattr(asking, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         with announced(tmp_path, Server(address=address)):

@@ -145,7 +145,7 @@ def test_a_long_sound_is_measured_by_the_beginnings_of_its_parts(tmp_path, monke
     wave = np.sin(2 * np.pi * 440 * times) * np.where(times < 10, 0.5, 0.005)
     write_sound(tmp_path / "long.opus", wave.astype(np.float32))
     whole = loudness.loudness(str(tmp_path / "long.opus"), 20.0)
-    monkeypatch.setattr(loudness, "_DECODED", 2.0)
+    monkeypatch.setattr(loudness, "DECODED", 2.0)
     monkeypatch.setattr(loudness, "PARTS", 20)
     parts = loudness.loudness(str(tmp_path / "long.opus"), 20.0)
     assert len(parts) == 20

@@ -115,8 +115,8 @@ def test_by_folder_and_in_parts(client):
 
 
 def test_what_waits_is_said_until_it_is_done(client, library, monkeypatch):
-    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
-    monkeypatch.setattr("seehear.serve.films._PAUSE", 0.0)
+    monkeypatch.setattr("seehear.serve.runs.FRESH", -1.0)
+    monkeypatch.setattr("seehear.serve.films.PAUSE", 0.0)
     found = films(client)
     waiting = {film["name"]: film["waiting"] for film in found["films"]}
     assert waiting == {
@@ -143,8 +143,8 @@ def test_what_waits_is_said_until_it_is_done(client, library, monkeypatch):
 
 @pytest.mark.parametrize("by", ["date", "folder"])
 def test_files_set_aside_stand_last_with_their_reason(client, library, by, monkeypatch):
-    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
-    monkeypatch.setattr("seehear.serve.films._PAUSE", 0.0)
+    monkeypatch.setattr("seehear.serve.runs.FRESH", -1.0)
+    monkeypatch.setattr("seehear.serve.films.PAUSE", 0.0)
     library.put_rejects(
         [
             Reject(path="beach/broken.mp4", stage="probe", reason="cannot be read", mtime_ns=10**18),
@@ -166,15 +166,15 @@ def test_files_set_aside_stand_last_with_their_reason(client, library, by, monke
 
 
 def test_an_unchanged_library_is_read_once(client, library, monkeypatch):
-    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
+    monkeypatch.setattr("seehear.serve.runs.FRESH", -1.0)
     first = films(client)
     monkeypatch.setattr(LibraryTables, "rejects", lambda self: pytest.fail("read again"))
     assert films(client, by="folder")["version"] == first["version"]
 
 
 def test_names_are_kept_as_they_are(client, library, monkeypatch):
-    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
-    monkeypatch.setattr("seehear.serve.films._PAUSE", 0.0)
+    monkeypatch.setattr("seehear.serve.runs.FRESH", -1.0)
+    monkeypatch.setattr("seehear.serve.films.PAUSE", 0.0)
     films(client)
     name = "./@<img src=x>/<b>7.mp4"
     library.put_clips([part(name, 0.0, 5.0)])

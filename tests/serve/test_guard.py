@@ -197,7 +197,7 @@ def planted(built, client, monkeypatch):
     sources = ["../secret.mp4", str(secret), "linked.mp4", "linked/secret.mp4", "sounds", "talk/../../secret.mp4"]
     clips = [Clip(id=f"planted{n}", source=s, end=1.0, has_video=True) for n, s in enumerate(sources)]
     library.put_clips(clips)
-    monkeypatch.setattr(runs, "_FRESH", -1.0)  # the server looks at the library whenever it is asked
+    monkeypatch.setattr(runs, "FRESH", -1.0)  # the server looks at the library whenever it is asked
     yield [c.id for c in clips]
     library.remove_clips([c.id for c in clips])
     (built / "media" / "linked.mp4").unlink()

@@ -102,8 +102,8 @@ def trial_in(tmp_path, monkeypatch):
     (tmp_path / "plan.json").write_text(json.dumps({"recipes": [PLAN]}))
     plain = {"method": "fusemix", "config": {}, "encoders": {}, "verdict": verdict()}
     (tmp_path / "model.json").write_text(json.dumps(plain))
-    monkeypatch.setattr(upkeep, "_PROGRAM", [sys.executable, str(tmp_path / "program.py")])
-    monkeypatch.setattr("seehear.serve.learning._AGAIN", 0.01)
+    monkeypatch.setattr(upkeep, "PROGRAM", [sys.executable, str(tmp_path / "program.py")])
+    monkeypatch.setattr("seehear.serve.learning.AGAIN", 0.01)
     make_library(tmp_path / "lib")
 
 
@@ -240,7 +240,7 @@ def test_the_server_ends_with_what_it_learns(tmp_path, trial):
 def test_a_command_that_is_ended_counts_as_stopped_whatever_its_status(tmp_path, monkeypatch):
     """Windows has no signals: a program that is ended there has status 1."""
     program = "import signal, sys; signal.signal(15, lambda *_: sys.exit(1)); print(flush=True); signal.pause()"
-    monkeypatch.setattr(upkeep, "_PROGRAM", [sys.executable, "-c", f"{program}; sys.exit(3)"])
+    monkeypatch.setattr(upkeep, "PROGRAM", [sys.executable, "-c", f"{program}; sys.exit(3)"])
     running = upkeep.Commands()
     Popen = upkeep.subprocess.Popen
 

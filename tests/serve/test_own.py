@@ -89,7 +89,7 @@ def test_markup_stays_words(client):
 
 
 def test_an_edit_while_others_write_is_there_at_once_and_found_when_they_have_ended(client, lib, monkeypatch):
-    monkeypatch.setattr("seehear.serve.upkeep._AGAIN", 0.01)
+    monkeypatch.setattr("seehear.serve.upkeep.AGAIN", 0.01)
     with writing(lib):
         said = correct(client, "the first zeppelin").json()
         assert (said["searchable"], lines(said["clip"])[0]) == (False, "the first zeppelin")

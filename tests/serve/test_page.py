@@ -412,7 +412,7 @@ def test_a_library_that_cannot_be_searched_says_what_to_do_and_the_page_goes_on_
 ):
     from tests.search import toy
 
-    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
+    monkeypatch.setattr("seehear.serve.runs.FRESH", -1.0)
     LibraryTables.create(tmp_path / "lib")
     with running(tmp_path / "lib", tmp_path / "cache") as address, opened(browser, address) as page:
         page.clock.install()

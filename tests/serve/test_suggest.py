@@ -124,8 +124,8 @@ def asked(client, **params):
 
 
 def test_the_server_counts_again_only_when_the_library_has_changed(client, library, monkeypatch):
-    monkeypatch.setattr("seehear.serve.runs._FRESH", -1.0)
-    monkeypatch.setattr("seehear.serve.suggest._PAUSE", 0.0)
+    monkeypatch.setattr("seehear.serve.runs.FRESH", -1.0)
+    monkeypatch.setattr("seehear.serve.suggest.PAUSE", 0.0)
     assert asked(client, q="part") == [{"text": "Party <b>", "found": {"label": 2}}]
     with monkeypatch.context() as patched:
         patched.setattr("seehear.serve.suggest.library_words", lambda _: pytest.fail("counted again"))

@@ -86,7 +86,7 @@ def test_equal_values_name_one_clip_each():
 
 
 def test_near_vectors_against_the_slow_way(monkeypatch):
-    monkeypatch.setattr("seehear.studies.leakage._BLOCK", 500)
+    monkeypatch.setattr("seehear.studies.leakage.BLOCK", 500)
     rng = np.random.default_rng(2)
     train = rng.normal(size=(90, 12)) + 3.0
     test = rng.normal(size=(40, 12)) + 3.0

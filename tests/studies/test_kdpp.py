@@ -21,7 +21,7 @@ def plain(latents, k):
     chosen, gains = [], []
     for _ in range(k):
         j = int(d2.argmax())
-        if d2[j] <= kdpp._NOTHING:  # only rounding is left, which may be negative
+        if d2[j] <= kdpp.NOTHING:  # only rounding is left, which may be negative
             break
         chosen.append(j)
         gains.append(d2[j])
@@ -53,12 +53,12 @@ def test_lazy_is_exact(seed, n, d, clusters, promising, chunk):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, d)) + 2 * rng.normal(size=(clusters, d))[rng.integers(0, clusters, n)]
     k = int(rng.integers(1, min(n, d * (d + 3) // 2, 40) + 1))  # unit vectors: the rank of the kernel
-    before = kdpp._PROMISING, kdpp._CHUNK
-    kdpp._PROMISING, kdpp._CHUNK = promising, chunk
+    before = kdpp.PROMISING, kdpp.CHUNK
+    kdpp.PROMISING, kdpp.CHUNK = promising, chunk
     try:
         found = greedy_kdpp(x, k)
     finally:
-        kdpp._PROMISING, kdpp._CHUNK = before
+        kdpp.PROMISING, kdpp.CHUNK = before
     chosen, gains = plain(x, k)
     told_apart = min(np.array(gains)) > 1e-4  # below, rounding decides
     if told_apart:
@@ -69,7 +69,7 @@ def test_lazy_is_exact(seed, n, d, clusters, promising, chunk):
 
 def test_of_equal_gains_the_first_wins(monkeypatch):
     """Whichever items are kept up to date. Orthogonal: d^2 = 4, 4 - 1/4, then the same for all that are left."""
-    monkeypatch.setattr(kdpp, "_PROMISING", 2)
+    monkeypatch.setattr(kdpp, "PROMISING", 2)
     for order in np.random.default_rng(0).permuted(np.tile(np.arange(7), (20, 1)), axis=1):
         found = greedy_kdpp(np.eye(7)[order], 7)
         assert found.chosen.tolist() == list(range(7))
@@ -80,7 +80,7 @@ def test_of_equal_gains_the_first_wins(monkeypatch):
 def test_a_gain_that_equals_the_bound_of_the_rest_waits_for_the_rest(monkeypatch, promising):
     """Exact numbers: given row 0, the twins c gain 4 - 1/64, and p and q gain 4 - 1/4, also once c is chosen:
     1 + c . p = (1 + c . x) (1 + p . x) / 2 for x the row 0. One of p and q may be up to date, the other the rest."""
-    monkeypatch.setattr(kdpp, "_PROMISING", promising)
+    monkeypatch.setattr(kdpp, "PROMISING", promising)
     c, p, q = [-1, -1, -1, -1, 0], [0, 1, 1, 1, 1], [0, 1, 1, 1, -1]
     for rows in itertools.permutations([c, c, p, q]):
         found = greedy_kdpp(np.array([[2, 0, 0, 0, 0], *rows], float), 3)

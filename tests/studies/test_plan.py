@@ -196,7 +196,7 @@ def test_it_can_be_interrupted(latents):
 
 
 def test_what_takes_too_long_is_ended(latents, monkeypatch):
-    monkeypatch.setattr(planning, "_LATE", -0.2)
+    monkeypatch.setattr(planning, "LATE", -0.2)
     found = planning._tried(latents.uri, recipe("fusemix"), 20, 0.3, StopRequest(), fork_server())
     assert found.why_not == "not a step in 0 s: use more --seconds, or fewer --recipes"
     assert not active_children()
